@@ -1,0 +1,45 @@
+/* Backend: what turns a plan into something that runs.  A backend is one struct of functions in the list below. */
+#ifndef CM_BACKENDS_BACKEND_H
+#define CM_BACKENDS_BACKEND_H
+
+#include "base/pool.h"
+#include "ir/plan.h"
+
+typedef struct Device Device;         /* an open device of a backend */
+typedef struct Executable Executable; /* a compiled plan: immutable, shared by threads */
+typedef struct Instance Instance;     /* arena and scratch for one run at a time of an executable */
+
+typedef struct DeviceOptions {
+    Pool *pool;                  /* the context's threads: for compiling and, on the CPU, for running */
+    const char *cache_directory; /* compiled code is kept there; null: nowhere */
+    const Allocator *allocator;
+    void (*log)(void *state, const char *message); /* may be null */
+    void *log_state;
+} DeviceOptions;
+
+typedef struct CompileStats {
+    double seconds;
+    int kernels, compiled, from_cache;
+} CompileStats;
+
+/* Every fallible function returns null on success, else the reason, in `arena`. */
+typedef struct Backend {
+    const char *name;
+    const char *(*open)(Arena *arena, const DeviceOptions *options, Device **device);
+    const char *(*describe)(Device *device, Arena *arena); /* one line for people: what the device is, what cm uses of it */
+    void (*close)(Device *device);
+
+    const char *(*compile)(Arena *arena, Device *device, const Plan *plan, Executable **executable, CompileStats *stats);
+    void (*release)(Executable *executable);
+    /* Text of the generated code of one kernel: `stage` is "schedule", "llvm", "asm" (CPU); null for all others. */
+    const char *(*dump)(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out);
+
+    const char *(*instantiate)(Arena *arena, Executable *executable, Instance **instance); /* "not enough memory: ..." */
+    /* inputs and outputs: dense row-major arrays; an output may be the same memory as an input where the plan aliases them. */
+    const char *(*run)(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs);
+    void (*discard)(Instance *instance);
+} Backend;
+
+extern const Backend backend_cpu;
+
+#endif

@@ -1,0 +1,32 @@
+# cm_layer(FOLDER [ALSO FOLDER...] [LAYERS LAYER...] [LIBRARIES LIB...])
+# A folder of the compiler as a static library named after it, linked only to the layers that it may use.
+function(cm_layer folder)
+  cmake_parse_arguments(arg "" "" "ALSO;LAYERS;LIBRARIES" ${ARGN})
+  string(REPLACE "/" "_" name cm_${folder})
+  set(sources "")
+  foreach(part ${folder} ${arg_ALSO})
+    file(GLOB found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${part}/*.c)
+    list(APPEND sources ${found})
+  endforeach()
+  if(NOT sources)
+    add_library(${name} INTERFACE)
+    return()
+  endif()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/include)
+  foreach(layer ${arg_LAYERS})
+    target_link_libraries(${name} PUBLIC cm_${layer})
+  endforeach()
+  target_link_libraries(${name} PUBLIC ${arg_LIBRARIES})
+endfunction()
+
+# cm_embed_library(FOLDER): FOLDER/*.cm as a table of texts in libcm (see runtime/std.h).
+function(cm_embed_library folder)
+  file(GLOB texts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.cm)
+  set(out ${CMAKE_BINARY_DIR}/std_texts.c)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} "-DTEXTS=${texts}" -P ${CMAKE_SOURCE_DIR}/cmake/EmbedTexts.cmake
+    DEPENDS ${texts} ${CMAKE_SOURCE_DIR}/cmake/EmbedTexts.cmake VERBATIM)
+  add_library(cm_std STATIC ${out})
+  target_include_directories(cm_std PUBLIC ${CMAKE_SOURCE_DIR})
+endfunction()

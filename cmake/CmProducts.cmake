@@ -1,0 +1,1 @@
+# What is installed: libcm (one header), cmc, and the files by which others find them.

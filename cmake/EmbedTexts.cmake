@@ -1,0 +1,12 @@
+# Writes OUT: the files TEXTS as byte arrays in the table that runtime/std.h declares.
+set(code "/* Made from std/ by cmake/EmbedTexts.cmake. */\n#include \"runtime/std.h\"\n")
+set(rows "")
+foreach(path ${TEXTS})
+  get_filename_component(name ${path} NAME_WE)
+  file(READ ${path} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND code "static const unsigned char text_${name}[] = {${bytes}0};\n")
+  string(APPEND rows "    {\"std.${name}\", (const char *)text_${name}, sizeof text_${name} - 1},\n")
+endforeach()
+string(APPEND code "const StdText std_texts[] = {\n${rows}    {0, 0, 0},\n};\n")
+file(WRITE ${OUT} "${code}")

@@ -1,0 +1,108 @@
+/* Program: a checked .cm file, and what the runtime may ask of it.
+ *
+ * A program is loaded once.  `program_specialise` elaborates one entry with given sizes into graph IR; everything the runtime
+ * needs to feed it is in the signature.  Training is an entry like any other: one step, whose state goes in and comes out. */
+#ifndef CM_FRONTEND_PROGRAM_H
+#define CM_FRONTEND_PROGRAM_H
+
+#include "frontend/ast.h"
+#include "ir/ir.h"
+
+typedef struct Program Program;
+
+/* Files beside the program and the embedded library are read through this, so that tests and hosts can supply them. */
+typedef struct ProgramReader {
+    /* Null on success, else the reason. */
+    const char *(*read)(void *state, Arena *arena, const char *path, const char **text, size_t *length);
+    void *state;
+} ProgramReader;
+
+typedef struct Setting { /* --set key=value, or an axis: B=64 */
+    const char *key;     /* "train.steps", "B", "dim.H" */
+    const char *value;   /* an expression in .cm */
+} Setting;
+
+/* Parses the source and all it imports and resolves names.  Null and diagnostics on errors. */
+Program *program_load(Arena *arena, const Source *source, const ProgramReader *reader, const Setting *settings,
+                      int setting_count, DiagSink *diags);
+
+/* Elaborates everything that nobody calls, too, at sample sizes: all that `cmc check` can find. */
+bool program_check(Program *program, DiagSink *diags);
+
+typedef enum EntryKind { ENTRY_fn, ENTRY_loss, ENTRY_sample, ENTRY_eval, ENTRY_train, ENTRY_init } EntryKind;
+
+typedef struct Entry {
+    EntryKind kind;
+    const char *name; /* "two_step"; train: its name; init: the name of a model set, as in EntryPort.path's first part */
+    const char *doc;
+    Span span;
+} Entry;
+int program_entry_count(const Program *program);
+const Entry *program_entry(const Program *program, int index);
+
+/* What an input or output of a specialised entry is. */
+typedef enum PortRole {
+    PORT_argument,  /* the caller's array */
+    PORT_parameter, /* of a model set: path "net.hidden.0.w" */
+    PORT_state,     /* of the optimiser: path "opt.net.hidden.0.w.m" */
+    PORT_ema,       /* average of a parameter: path "ema.net.hidden.0.w" */
+    PORT_data,      /* a batch of a data field: path = field name, in the type that lies in the file */
+    PORT_step,      /* i32 scalar: the number of the step, from 0 */
+    PORT_steps,     /* i32 scalar: how many there will be */
+    PORT_key,       /* u32[2]: the random key of this call */
+    PORT_result,    /* a value of the entry */
+    PORT_loss,      /* f32 scalar */
+    PORT_grad_norm, /* f32 scalar */
+    PORT_finite,    /* bool: loss and gradient were finite, and state was updated */
+} PortRole;
+
+typedef struct Port {
+    PortRole role;
+    const char *path;
+    IrType type;
+    LIST(const char *) labels; /* of its axes, for people; count = rank */
+} Port;
+
+typedef struct Specialised {
+    IrModule *module;
+    IrFunc *func;
+    LIST(Port) inputs;  /* in the order of func->params */
+    LIST(Port) outputs; /* in the order of func->results; a state output has the role and path of its input */
+} Specialised;
+
+/* `bindings`: sizes of generic axes ("B", 64).  Null after diagnostics. */
+typedef struct Binding {
+    const char *axis;
+    int64_t size;
+} Binding;
+Specialised *program_specialise(Program *program, Arena *arena, const Entry *entry, const Binding *bindings, int binding_count,
+                                DiagSink *diags);
+
+/* ---- data and training, as declared ---- */
+
+typedef enum SourceKind { DATA_idx, DATA_npy, DATA_npz, DATA_safetensors, DATA_png_folder, DATA_generate } SourceKind;
+typedef struct DataField {
+    const char *name;
+    SourceKind source;
+    const char *path;      /* file, as written */
+    const char *member;    /* npz, safetensors: array name */
+    const Entry *generator; /* generate: an entry to run once with axis N = count */
+    int64_t count;         /* generate */
+    IrType type;           /* of one sample as it lies in the file (without the sample axis); sizes are checked against the file */
+    Span span;
+} DataField;
+typedef struct DataSet {
+    const char *name;
+    LIST(DataField) fields;
+} DataSet;
+const DataSet *program_data(const Program *program, const char *name);
+
+typedef struct TrainRun {
+    const char *name;
+    const DataSet *data;   /* null: a loss without data */
+    int64_t batch, steps, seed, log_every, save_every;
+    LIST(const char *) models; /* names of the model sets it trains or uses */
+} TrainRun;
+const TrainRun *program_train(const Program *program, const Entry *entry);
+
+#endif

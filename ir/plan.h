@@ -1,0 +1,71 @@
+/* Plan: a whole function as launches of kernels over one arena, in order, with every address known.
+ *
+ * The planner (passes/plan.c) makes it, a backend runs it.  A buffer is an input or an output of the function (the
+ * caller's memory), a constant, or a place in the arena.  `peak` is the arena's size: known before the first run. */
+#ifndef CM_IR_PLAN_H
+#define CM_IR_PLAN_H
+
+#include "ir/kernel/kernel.h"
+
+typedef enum PlanPlace { PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT, PLACE_ARENA } PlanPlace;
+
+typedef struct PlanBuffer {
+    PlanPlace place;
+    IrType type;
+    int64_t bytes;
+    int64_t offset;    /* ARENA: in bytes, 64-aligned; INPUT, OUTPUT: which one */
+    const void *data;  /* CONSTANT */
+    const char *name;
+    int first, last;   /* ARENA: the steps between which it lives */
+} PlanBuffer;
+
+typedef enum PlanStepKind { STEP_LAUNCH, STEP_COPY, STEP_FILL_ZERO, STEP_FOR, STEP_WHILE, STEP_IF } PlanStepKind;
+
+typedef struct PlanSteps PlanSteps;
+
+/* Loops: the body's steps read and write fixed buffers. Carries: before the loop each `carry.init` is copied to `carry.slot`,
+ * after each turn `carry.next` is copied to `carry.slot` (copies that the planner could alias away are left out).
+ * FOR writes the turn's number to `counter` (i32) before each turn; rows of stacked results are written by copying
+ * `row.value` to `row.stack` at turn * bytes. */
+typedef struct PlanCarry {
+    int init, slot, next; /* buffers */
+} PlanCarry;
+typedef struct PlanRow {
+    int value, stack;
+} PlanRow;
+
+typedef struct PlanStep {
+    PlanStepKind kind;
+    int kernel;                  /* LAUNCH */
+    LIST(int) args;              /* LAUNCH: buffers in the order of the kernel's; COPY: to, from; FILL_ZERO: what */
+    int trip;                    /* FOR: i32 buffer that says how many turns (at most `bound`) */
+    int64_t bound;               /* FOR, WHILE (0: none) */
+    int counter;                 /* FOR */
+    int condition;               /* WHILE, IF: bool buffer */
+    LIST(PlanCarry) carries;
+    LIST(PlanRow) rows;
+    PlanSteps *test;             /* WHILE: steps that compute `condition`, run before each turn */
+    PlanSteps *body;             /* FOR, WHILE; IF: then */
+    PlanSteps *otherwise;        /* IF */
+    Span span;
+} PlanStep;
+
+struct PlanSteps {
+    LIST(PlanStep) list;
+};
+
+typedef struct Plan {
+    Arena *arena;
+    const char *name;
+    LIST(Kernel *) kernels; /* no two are equal */
+    LIST(PlanBuffer) buffers;
+    PlanSteps steps;
+    int input_count, output_count;
+    int64_t arena_bytes;    /* peak */
+    int64_t lower_bound;    /* the most bytes alive at once: what no plan can go below */
+} Plan;
+
+void plan_print(const Plan *plan, Text *out);
+bool plan_verify(const Plan *plan, DiagSink *diags); /* no two buffers that live at once overlap; args fit their kernels */
+
+#endif
