@@ -1,4 +1,4 @@
-/* The standard library std/*.cm, embedded when cm is built. */
+/* The standard library (the .cm files of std/), embedded when cm is built. */
 #ifndef CM_RUNTIME_STD_H
 #define CM_RUNTIME_STD_H
 
