@@ -77,6 +77,7 @@ typedef struct IrOpInfo {
 } IrOpInfo;
 extern const IrOpInfo ir_op_info[OP_COUNT];
 bool ir_op_from_name(const char *name, IrOp *op);
+int ir_callee_count(IrOp op); /* 0 to 2 */
 
 /* ---- nodes, functions, modules ---- */
 
