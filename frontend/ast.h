@@ -16,14 +16,14 @@ typedef LIST(Expr *) ExprList;
 
 typedef enum ExprKind {
     EXPR_error,   /* said already: elaborates to poison */
-    EXPR_number,  /* value, is_integer */
+    EXPR_number,  /* value, is_integer; name: as written.  inf, nan and pi are numbers */
     EXPR_bool,    /* value 0 or 1 */
     EXPR_string,  /* name: the text without quotes */
     EXPR_name,    /* name (may end in primes) */
     EXPR_unary,   /* op; a */
     EXPR_binary,  /* op; a, b */
     EXPR_compare, /* op; a, b */
-    EXPR_call,    /* a: what is called; args; generics applied before are an EXPR_index */
+    EXPR_call,    /* a: what is called; args; generics applied before are an EXPR_index.  `x |> f(y)` is f(x, y), piped */
     EXPR_index,   /* a[items]: generic arguments, axes of a draw, slices by label, element of a list */
     EXPR_field,   /* a.name; a tuple element is a field whose name is a number */
     EXPR_tuple,   /* (items), two or more, or none */
@@ -36,7 +36,7 @@ typedef enum ExprKind {
     EXPR_for,     /* [a for pattern in b]: compile-time comprehension */
     EXPR_cast,    /* a as type */
     EXPR_range,   /* a .. b (either may be null inside [ ]) */
-    EXPR_pair,    /* name: a, inside [ ] only (an axis and its size, or an axis and a slice) */
+    EXPR_pair,    /* name: a, an axis and its size or slice, in [ ] and as an argument; by_name: `[name = a]`, a generic */
     EXPR_arrow,   /* a -> b: axis operations (C -> [heads: 8, D]) */
     EXPR_type,    /* a type where a value is expected: f32[B, C] as an argument */
 } ExprKind;
@@ -44,7 +44,11 @@ typedef enum ExprKind {
 typedef enum AstOp {
     AST_neg, AST_not, AST_add, AST_sub, AST_mul, AST_div, AST_rem, AST_pow, AST_and, AST_or,
     AST_eq, AST_ne, AST_lt, AST_le, AST_gt, AST_ge,
+    AST_join, /* l ++ m: lists one after the other */
 } AstOp;
+
+/* No tree is higher than this, whatever the text: walks over trees may recurse. */
+enum { AST_MAX_HEIGHT = 200 };
 
 /* ---- types ---- */
 
@@ -113,6 +117,10 @@ struct Expr {
     double value;
     uint64_t integer; /* number: its value if is_integer */
     bool is_integer;
+    bool piped;         /* call: its first argument was written left of |> */
+    bool by_name;       /* pair: [C = 8] */
+    bool parenthesised; /* written in ( ), which the span includes */
+    uint16_t height;    /* of the tree: 1 for a leaf */
     const char *name;
     Expr *a, *b, *c;
     Pattern *pattern;
@@ -187,14 +195,15 @@ typedef struct Decl {
     Expr *value;       /* dim, let, param's initialiser, data and train: a record; model alias */
     Expr *body;        /* functions: a block or an expression */
     bool body_is_expr; /* written with = */
+    bool joined;       /* import, dim: after the comma of the declaration before: dim H = 28, W = 28 */
     LIST(struct Decl *) members; /* model */
     const char *doc;   /* the comment lines right above, without #, or null */
 } Decl;
 
 typedef struct Comment {
     Span span;
-    const char *text;
-    bool alone; /* nothing but space before it on its line */
+    const char *text; /* after the # */
+    bool alone;       /* nothing but space before it on its line */
 } Comment;
 
 typedef struct File {
