@@ -1,0 +1,123 @@
+/* What the files of the fusion pass share.
+ *
+ * Fusion decides for each node of a function whether it is *stored* (gets a buffer) or *virtual* (recomputed inside the
+ * kernels that read it), makes groups of stored nodes that one kernel computes, and writes the kernels.
+ *
+ *   fuse_decide.c   which nodes are stored, which reductions and contractions take the pointwise nodes behind them as epilogue
+ *   fuse_group.c    which stored nodes share a kernel
+ *   fuse_value.c    a virtual expression at an index, as instructions of a stage
+ *   fuse_place.c    which results are computed in the memory where they have to be
+ *   fuse_emit.c     one group as a kernel
+ *   fuse.c          functions, loops and branches as steps of a plan
+ *   legalise.c      rewrites on the graph that fusion relies on */
+#ifndef CM_PASSES_FUSE_INTERNAL_H
+#define CM_PASSES_FUSE_INTERNAL_H
+
+#include "passes/passes.h"
+
+/* ---- legalise.c: argmax as a reduction of indices; large reductions to few results in two levels ---- */
+IrFunc *legalise_func(IrModule *module, const IrFunc *func);
+
+/* ---- decisions about one function ---- */
+
+typedef struct FuseNode {
+    bool needed; /* reached from a result */
+    bool stored;
+    bool claimed;    /* lies on the epilogue chain of a reduction or contraction */
+    IrRef root;      /* stored: the reduction or contraction whose epilogue it ends, or itself, or none for a plain map */
+    int uses;        /* distinct consumers, results counted */
+    IrRef only_user; /* the consumer, if there is one */
+    int cost;        /* of recomputing it at a point, virtual operands included */
+    int group;       /* stored: which group computes it; -1: none does (params, literals) */
+    int buffer;      /* stored: of the plan */
+} FuseNode;
+
+/* A group is what becomes one kernel (or one control step). */
+typedef enum GroupKind {
+    GROUP_MAP,      /* stored pointwise nodes over one shape */
+    GROUP_REDUCE,   /* sums and the like over one operand shape and one set of axes, with their epilogues */
+    GROUP_SCAN,     /* cumsum */
+    GROUP_CONTRACT, /* dot or conv with its epilogue */
+    GROUP_CONCAT,   /* one kernel a part */
+    GROUP_PUT,      /* put_add: a copy of the base, then the additions */
+    GROUP_FOLD_IN,
+    GROUP_CONTROL, /* for, while, if */
+} GroupKind;
+
+typedef struct GroupRead {
+    IrRef ref;     /* something in memory */
+    bool identity; /* read only at the very point that is computed */
+} GroupRead;
+
+typedef struct Group {
+    GroupKind kind;
+    LIST(IrRef) members; /* stored nodes, in order; control: the node */
+    LIST(GroupRead) reads;
+} Group;
+
+typedef struct Fuse {
+    Arena *arena;
+    const IrFunc *func;
+    FuseNode *node;
+    bool no_fuse;
+    unsigned char *seen; /* scratch of fuse_group: one mark a node */
+    LIST(Group) groups;
+} Fuse;
+
+void fuse_decide(Fuse *fuse);
+void fuse_group(Fuse *fuse);
+/* Gives results the buffers in `wanted` where that is safe; `params`: the buffers of the function's params. */
+void fuse_place_results(Fuse *fuse, const int *params, const int *wanted);
+
+bool fuse_is_leaf(const IrNode *node);            /* param, const, literal, iota */
+bool fuse_in_memory(const Fuse *fuse, IrRef ref); /* stored, or a param, literal or result of a control node */
+/* The operand index that a reshape needs is affine in the result's: each operand axis is made of whole result axes. */
+bool fuse_reshape_splits(const IrType *operand, const IrType *result);
+/* `ref` is only transposed, repeated, cut or renamed memory: an affine access without guards. */
+bool fuse_is_affine_view(const Fuse *fuse, IrRef ref);
+
+/* ---- values in a stage ---- */
+
+typedef struct FuseIndex { /* one entry for each axis of a node: affine in the kernel's axes, plus an i64 value or none */
+    Affine affine[IR_MAX_RANK];
+    KRef dynamic[IR_MAX_RANK];
+} FuseIndex;
+
+typedef struct ValueMemo ValueMemo;
+
+typedef struct StageBuilder {
+    Fuse *fuse;
+    Kernel *kernel;
+    KStage *stage;
+    ValueMemo *memo; /* values of the current part (body or tail) */
+    int memo_count, memo_capacity;
+    LIST(int) plan_buffers; /* the plan buffer behind each kernel buffer */
+} StageBuilder;
+
+/* The value of `ref` at `index`; where `guard` (a bool, or none) is false it may be anything, but nothing is read. */
+KRef fuse_value(StageBuilder *builder, IrRef ref, const FuseIndex *index, KRef guard);
+KRef fuse_load(StageBuilder *builder, IrRef ref, const FuseIndex *index, KRef guard);
+/* The value of a stored node as its own kernel computes it; later reads at `index` find it in its register. */
+KRef fuse_compute(StageBuilder *builder, IrRef ref, const FuseIndex *index);
+/* The same for the end of an epilogue, whose root is in its accumulator. */
+KRef fuse_epilogue(StageBuilder *builder, IrRef ref, const FuseIndex *index);
+KRef fuse_push(StageBuilder *builder, KInst inst);
+void fuse_remember(StageBuilder *builder, IrRef ref, const FuseIndex *index, KRef guard, KRef value);
+void fuse_forget(StageBuilder *builder); /* starts a new part */
+/* The kernel's buffer for a stored node; `kind` K_IN to read, K_OUT to write (both: K_INOUT). */
+int fuse_buffer(StageBuilder *builder, IrRef ref, KBufferKind kind);
+
+Affine affine_axis(int axis, int64_t coefficient, int64_t offset);
+void affine_add(Affine *sum, const Affine *term, int64_t factor);
+/* Where element `index` of a dense array of this shape lies. */
+Affine fuse_linear(const IrType *type, const FuseIndex *index);
+
+/* ---- kernels of a group, and the plan buffers of their arguments ---- */
+typedef struct FusedKernel {
+    Kernel *kernel;
+    LIST(int) args;
+} FusedKernel;
+typedef LIST(FusedKernel) FusedKernels;
+void fuse_emit_group(Fuse *fuse, const Group *group, FusedKernels *out);
+
+#endif

@@ -1,0 +1,215 @@
+/* Plan: places the buffers of a plan in one arena.
+ *
+ * Takes a plan with its steps in their final order; leaves the lifetime of each buffer, its place, the arena's size and the
+ * lower bound that no placement can beat.  Two greedy orders are tried (largest first; in order of birth) and the better is
+ * kept.  A buffer that a loop reads but does not make lives until the loop ends. */
+#include "passes/passes.h"
+
+#include <stdlib.h>
+
+enum { ALIGNMENT = 64 };
+
+typedef struct LoopSpan {
+    int start, end;
+} LoopSpan;
+
+typedef struct Placing {
+    Plan *plan;
+    int clock;
+    LIST(LoopSpan) loops; /* inner ones before those around them */
+} Placing;
+
+/* ---- lifetimes ---- */
+
+static void touch(Placing *placing, int buffer)
+{
+    if (buffer < 0)
+        return;
+    PlanBuffer *info = &placing->plan->buffers.items[buffer];
+    if (info->first < 0)
+        info->first = placing->clock;
+    info->last = placing->clock;
+}
+
+static void touch_steps(Placing *placing, const PlanSteps *steps);
+
+static void touch_borders(Placing *placing, const PlanStep *step, bool entering)
+{
+    touch(placing, step->counter);
+    for (int i = 0; i < step->carries.count; i++) {
+        if (entering)
+            touch(placing, step->carries.items[i].init);
+        else
+            touch(placing, step->carries.items[i].next);
+        touch(placing, step->carries.items[i].slot);
+    }
+    for (int i = 0; i < step->rows.count; i++) {
+        if (!entering)
+            touch(placing, step->rows.items[i].value);
+        touch(placing, step->rows.items[i].stack);
+    }
+}
+
+static void touch_step(Placing *placing, const PlanStep *step)
+{
+    bool loops = step->kind == STEP_FOR || step->kind == STEP_WHILE;
+    placing->clock++;
+    for (int i = 0; i < step->args.count; i++)
+        touch(placing, step->args.items[i]);
+    touch(placing, step->trip);
+    if (step->kind == STEP_IF)
+        touch(placing, step->condition);
+    touch_borders(placing, step, true);
+    int start = placing->clock;
+    if (step->test) {
+        touch_steps(placing, step->test);
+        placing->clock++;
+        touch(placing, step->condition);
+    }
+    if (step->body)
+        touch_steps(placing, step->body);
+    if (step->otherwise)
+        touch_steps(placing, step->otherwise);
+    if (!loops)
+        return;
+    placing->clock++;
+    touch_borders(placing, step, false);
+    list_push(placing->plan->arena, &placing->loops, ((LoopSpan){start, placing->clock}));
+}
+
+static void touch_steps(Placing *placing, const PlanSteps *steps)
+{
+    for (int i = 0; i < steps->list.count; i++)
+        touch_step(placing, &steps->list.items[i]);
+}
+
+static void find_lifetimes(Placing *placing)
+{
+    Plan *plan = placing->plan;
+    for (int i = 0; i < plan->buffers.count; i++)
+        plan->buffers.items[i].first = plan->buffers.items[i].last = -1;
+    touch_steps(placing, &plan->steps);
+    for (int i = 0; i < placing->loops.count; i++) {
+        LoopSpan loop = placing->loops.items[i];
+        for (int j = 0; j < plan->buffers.count; j++) {
+            PlanBuffer *buffer = &plan->buffers.items[j];
+            if (buffer->first <= loop.start && buffer->last > loop.start && buffer->last < loop.end)
+                buffer->last = loop.end;
+        }
+    }
+}
+
+/* ---- placement ---- */
+
+static int64_t aligned(int64_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static bool in_arena(const PlanBuffer *buffer)
+{
+    return buffer->place == PLACE_ARENA && buffer->first >= 0;
+}
+
+typedef struct Candidate {
+    int buffer;
+    int64_t bytes, offset;
+    int first, last;
+} Candidate;
+
+static int by_size(const void *a, const void *b)
+{
+    const Candidate *left = a, *right = b;
+    if (left->bytes != right->bytes)
+        return left->bytes < right->bytes ? 1 : -1;
+    return left->buffer - right->buffer;
+}
+
+static int by_birth(const void *a, const void *b)
+{
+    const Candidate *left = a, *right = b;
+    return left->first != right->first ? left->first - right->first : left->buffer - right->buffer;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const Candidate *left = *(const Candidate *const *)a, *right = *(const Candidate *const *)b;
+    return (left->offset > right->offset) - (left->offset < right->offset);
+}
+
+/* Each candidate goes into the smallest gap that holds it between those that live at the same time. */
+static int64_t place(Arena *arena, Candidate *list, int count, int (*order)(const void *, const void *))
+{
+    qsort(list, (size_t)count, sizeof *list, order);
+    const Candidate **alive = arena_array(arena, const Candidate *, count + 1);
+    int64_t size = 0;
+    for (int i = 0; i < count; i++) {
+        int alive_count = 0;
+        for (int j = 0; j < i; j++)
+            if (list[j].first <= list[i].last && list[i].first <= list[j].last)
+                alive[alive_count++] = &list[j];
+        qsort(alive, (size_t)alive_count, sizeof *alive, by_offset);
+        int64_t end = 0, best = -1, best_gap = INT64_MAX;
+        for (int j = 0; j < alive_count; j++) {
+            int64_t gap = alive[j]->offset - end;
+            if (gap >= list[i].bytes && gap < best_gap) {
+                best = end;
+                best_gap = gap;
+            }
+            if (alive[j]->offset + alive[j]->bytes > end)
+                end = alive[j]->offset + alive[j]->bytes;
+        }
+        list[i].offset = best >= 0 ? best : end;
+        if (list[i].offset + list[i].bytes > size)
+            size = list[i].offset + list[i].bytes;
+    }
+    return size;
+}
+
+static int64_t most_alive(Placing *placing)
+{
+    Plan *plan = placing->plan;
+    int64_t *change = arena_array(plan->arena, int64_t, placing->clock + 2), alive = 0, most = 0;
+    for (int i = 0; i < plan->buffers.count; i++) {
+        const PlanBuffer *buffer = &plan->buffers.items[i];
+        if (!in_arena(buffer))
+            continue;
+        change[buffer->first] += aligned(buffer->bytes);
+        change[buffer->last + 1] -= aligned(buffer->bytes);
+    }
+    for (int i = 0; i <= placing->clock; i++) {
+        alive += change[i];
+        if (alive > most)
+            most = alive;
+    }
+    return most;
+}
+
+bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags)
+{
+    Placing placing = {.plan = plan};
+    find_lifetimes(&placing);
+    Candidate *list = arena_array(plan->arena, Candidate, plan->buffers.count + 1);
+    int count = 0;
+    for (int i = 0; i < plan->buffers.count; i++) {
+        const PlanBuffer *buffer = &plan->buffers.items[i];
+        if (in_arena(buffer))
+            list[count++] = (Candidate){i, aligned(buffer->bytes), 0, buffer->first, buffer->last};
+    }
+    plan->arena_bytes = place(plan->arena, list, count, by_birth);
+    Candidate *other = arena_copy(plan->arena, list, (size_t)count * sizeof *list);
+    int64_t size = place(plan->arena, other, count, by_size);
+    if (size < plan->arena_bytes) {
+        plan->arena_bytes = size;
+        list = other;
+    }
+    for (int i = 0; i < count; i++)
+        plan->buffers.items[list[i].buffer].offset = list[i].offset;
+    plan->lower_bound = most_alive(&placing);
+    if (options->memory_limit && plan->arena_bytes > options->memory_limit) {
+        diag_report(diags, DIAG_memory_limit, (Span){0}, "'%s' needs %lld bytes for its values; at most %lld are allowed",
+                    plan->name, (long long)plan->arena_bytes, (long long)options->memory_limit);
+        return false;
+    }
+    return true;
+}
