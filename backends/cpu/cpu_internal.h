@@ -1,8 +1,10 @@
 /* What the files of the CPU backend share: the target, compiled kernels, and the emitter of LLVM IR.
  *
  *   target.c    what the host can do                     codegen.c   a kernel as a module: phases, functions, buffers
- *   emit.c      instructions, loads, stores, loops       loops.c     plain stages: axes, vectors, tasks
- *   contract.c  contractions (with schedule.c)           jit.c       modules to machine code; cache.c keeps it on disk
+ *   emit.c      types, memory, counted loops             inst.c      scalar and vector instructions at a point
+ *   reshape.c   kernels rewritten to suit the CPU        nest.c      a plain stage's loops, vector axis and tasks chosen
+ *   loops.c     and emitted                              contract.c  contractions (with schedule.c)
+ *   jit.c       modules to machine code                  cache.c     machine code kept on disk
  *   execute.c   instances, and running a plan's steps    cpu.c       the backend's table of functions
  *
  * A kernel is compiled to one or a few phases.  A phase is a native function over a range of tasks: tasks of one phase may run
@@ -26,7 +28,9 @@ typedef struct CpuTarget {
     uint64_t hash;          /* of everything above: part of every cache key */
 } CpuTarget;
 
-const char *target_detect(Arena *arena, CpuTarget *target);
+/* Fills lanes and the rest from triple, cpu and features (as LLVM spells them). */
+void target_complete(CpuTarget *target);
+const char *target_detect(Arena *arena, CpuTarget *target); /* the machine this runs on */
 /* Each thread that compiles has its own. */
 LLVMTargetMachineRef target_machine(const CpuTarget *target);
 
@@ -96,6 +100,20 @@ void cache_trim(Arena *arena, const char *directory); /* drops the oldest entrie
 
 /* ---- the emitter ---- */
 
+/* Counted loops, tested at the end (and before the first turn unless both bounds are constants that need no test).
+ * Carries: call loop_carry right after loop_begin, loop_set before loop_end; then loop.result[i] holds the last value. */
+enum { LOOP_MAX_CARRIES = 64 };
+typedef struct Loop {
+    LLVMValueRef index; /* i64 */
+    LLVMValueRef end;
+    int64_t step;
+    LLVMBasicBlockRef before, body, exit;
+    bool tested; /* may run no turn at all */
+    bool single; /* runs one turn: no blocks are made */
+    int carry_count;
+    LLVMValueRef initial[LOOP_MAX_CARRIES], carry[LOOP_MAX_CARRIES], next[LOOP_MAX_CARRIES], result[LOOP_MAX_CARRIES];
+} Loop;
+
 typedef struct Codegen {
     Arena *arena; /* lives as long as this code generation */
     const CpuTarget *target;
@@ -111,7 +129,10 @@ typedef struct Codegen {
     LLVMBasicBlockRef entry;             /* for allocas */
     LLVMValueRef buffers[K_MAX_BUFFERS]; /* base address of each buffer, locals included */
     LLVMValueRef outer[K_MAX_AXES];      /* i64: the outer axes at the current point */
-    LLVMValueRef zeros;                  /* a block of zero bytes, the length of the widest vector */
+    LLVMValueRef zeros;                  /* a block of zero bytes: where guarded loads read if the guard is false */
+    size_t local_offset[K_MAX_BUFFERS];  /* of K_LOCAL buffers, in scratch or shared */
+    bool locals_shared;
+    Loop *task_loop;
 
     CpuKernel shape; /* filled as phases are emitted; entries are null */
 } Codegen;
@@ -126,19 +147,7 @@ void phase_end(Codegen *cg);
 size_t codegen_reserve_scratch(Codegen *cg, size_t bytes);
 size_t codegen_reserve_shared(Codegen *cg, size_t bytes);
 
-/* Counted loops, tested at the end (and before the first turn unless both bounds are constants that need no test).
- * Carries: call loop_carry right after loop_begin, loop_set before loop_end; then loop.result[i] holds the last value. */
-enum { LOOP_MAX_CARRIES = 64 };
-typedef struct Loop {
-    LLVMValueRef index; /* i64 */
-    LLVMValueRef end;
-    int64_t step;
-    LLVMBasicBlockRef before, body, exit;
-    bool tested; /* may run no turn at all */
-    int carry_count;
-    LLVMValueRef initial[LOOP_MAX_CARRIES], carry[LOOP_MAX_CARRIES], next[LOOP_MAX_CARRIES], result[LOOP_MAX_CARRIES];
-} Loop;
-/* index = begin, begin + step, ... while index < end. */
+/* Counted loops: index = begin, begin + step, ... while index < end. */
 Loop loop_begin(Codegen *cg, LLVMValueRef begin, LLVMValueRef end, int64_t step, const char *name);
 LLVMValueRef loop_carry(Codegen *cg, Loop *loop, LLVMValueRef initial); /* the value at the start of a turn */
 void loop_set(Loop *loop, int carry, LLVMValueRef next);
@@ -175,15 +184,25 @@ bool point_stride(const Codegen *cg, const Point *point, const Affine *affine, i
 LLVMValueRef emit_address(Codegen *cg, int buffer, LLVMValueRef element);
 LLVMValueRef emit_load(Codegen *cg, DType dtype, LLVMValueRef address, int lanes, LLVMValueRef mask);
 void emit_store(Codegen *cg, DType dtype, LLVMValueRef address, LLVMValueRef value, int lanes, LLVMValueRef mask);
+/* The same at `addresses`, a vector of pointers. */
+LLVMValueRef emit_gather(Codegen *cg, DType dtype, LLVMValueRef addresses, int lanes, LLVMValueRef mask);
+void emit_scatter(Codegen *cg, DType dtype, LLVMValueRef addresses, LLVMValueRef value, int lanes, LLVMValueRef mask);
+LLVMValueRef emit_alloca(Codegen *cg, LLVMTypeRef type, const char *name); /* in the function's entry block */
 
 LLVMTypeRef codegen_memory_type(Codegen *cg, DType dtype);
 LLVMTypeRef codegen_value_type(Codegen *cg, DType dtype);
 LLVMTypeRef codegen_vector_type(LLVMTypeRef element, int lanes); /* the element itself for 1 */
 LLVMValueRef codegen_i64(Codegen *cg, int64_t value);
+LLVMValueRef emit_iota(Codegen *cg, LLVMTypeRef element, int lanes, int64_t step); /* constant 0, step, 2 step .. */
+bool value_is_vector(LLVMValueRef value);
 LLVMValueRef emit_splat(Codegen *cg, LLVMValueRef value, int lanes);                /* vectors stay as they are */
 LLVMValueRef emit_fma(Codegen *cg, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c); /* one rounding; scalars or vectors */
 LLVMValueRef emit_lane_mask(Codegen *cg, LLVMValueRef count, int lanes);            /* lane < count (i64) */
 /* A call of an overloaded intrinsic, e.g. ("llvm.sqrt", {type}). */
+LLVMValueRef emit_cast(Codegen *cg, LLVMValueRef value, DType from, DType to);
+/* Folds `value` into `state`; both scalars or both vectors. */
+LLVMValueRef emit_combine(Codegen *cg, KCombine combine, DType dtype, LLVMValueRef state, LLVMValueRef value);
+LLVMValueRef emit_identity(Codegen *cg, KCombine combine, DType dtype, bool wide);
 LLVMValueRef emit_intrinsic(Codegen *cg, const char *name, LLVMTypeRef overload, const LLVMValueRef *args, int count);
 
 /* ---- contractions (contract.c) ----
