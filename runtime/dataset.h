@@ -37,7 +37,7 @@ int64_t dataset_permute(uint64_t seed, int64_t epoch, int64_t count, int64_t ind
 
 /* ---- batches ---- */
 
-/* Copies batch `step` to one array for each field, [batch, ...] as long as the field's samples allow. */
+/* Writes batch `step` to fields[i], one [batch, ...] array for each field.  The batch is at most dataset->samples. */
 void dataset_fill_batch(const Dataset *dataset, int64_t batch, uint64_t seed, int64_t step, void *const *fields);
 
 /* A reader prepares the next batch on a thread of its own while the caller computes.  One caller at a time. */
