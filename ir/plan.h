@@ -66,6 +66,7 @@ typedef struct Plan {
 } Plan;
 
 void plan_print(const Plan *plan, Text *out);
+void plan_draw(const Plan *plan, Text *out); /* an SVG picture: kernels, and the arrays that pass between them */
 bool plan_verify(const Plan *plan, DiagSink *diags); /* no two buffers that live at once overlap; args fit their kernels */
 
 #endif
