@@ -165,7 +165,7 @@ typedef struct Point {
     LLVMValueRef flat;           /* i64: index along the flattened vector axis in lane 0 (of one axis: axis[it]) */
     LLVMValueRef mask;           /* <lanes x i1>: lanes that exist, or null for all */
     LLVMValueRef *values;        /* by instruction: what has been emitted */
-    LLVMValueRef accs[8];        /* results of the accumulators, for the tail */
+    LLVMValueRef *accs;          /* results of the accumulators, for the tail */
 } Point;
 
 /* A point at the current outer axes; the caller sets the stage's axes, vector_axes, flat, mask and accs. */
