@@ -6,17 +6,7 @@
 
 #include <math.h>
 
-static const int64_t SIZE_LIMIT = (int64_t)1 << 48;
-
-typedef struct Infer {
-    Arena *arena;
-    const IrFunc *func;
-    const IrNode *node;
-    const IrType *x[3]; /* types of the first operands */
-    IrType *type;
-} Infer;
-
-static const char *type_text(Infer *in, const IrType *type)
+const char *infer_type_text(Infer *in, const IrType *type)
 {
     Text text = text_new(in->arena);
     ir_type_print(type, &text);
@@ -31,9 +21,9 @@ const char *ir_check_type(const IrType *type)
         return "a tensor has at most 12 axes";
     int64_t count = 1;
     for (int i = 0; i < type->rank; i++) {
-        if (type->dim[i] < 0 || type->dim[i] > SIZE_LIMIT)
+        if (type->dim[i] < 0 || type->dim[i] > IR_SIZE_LIMIT)
             return "a size is negative or too large";
-        if (type->dim[i] && count > SIZE_LIMIT / type->dim[i])
+        if (type->dim[i] && count > IR_SIZE_LIMIT / type->dim[i])
             return "a tensor has too many elements";
         count *= type->dim[i] ? type->dim[i] : 1;
     }
@@ -60,7 +50,7 @@ static const char *want_equal(Infer *in, const IrType *a, const IrType *b)
 {
     if (ir_type_equal(a, b))
         return NULL;
-    return arena_printf(in->arena, "operands differ: %s and %s", type_text(in, a), type_text(in, b));
+    return arena_printf(in->arena, "operands differ: %s and %s", infer_type_text(in, a), infer_type_text(in, b));
 }
 
 static const char *want_equal_operands(Infer *in)
@@ -101,7 +91,7 @@ static const char *want_one_axis(Infer *in, int attr, int rank)
 }
 
 /* A single number between lo and hi. */
-static const char *want_number(Infer *in, int attr, int64_t lo, int64_t hi)
+const char *infer_want_number(Infer *in, int attr, int64_t lo, int64_t hi)
 {
     const char *reason = want_count(in, attr, 1);
     if (reason)
@@ -210,8 +200,8 @@ static const char *infer_cast(Infer *in)
 static const char *infer_select(Infer *in)
 {
     if (in->x[0]->dtype != DT_bool || !ir_shape_equal(in->x[0], in->x[1]))
-        return arena_printf(in->arena, "the condition is %s where a bool of the shape of %s is needed", type_text(in, in->x[0]),
-                            type_text(in, in->x[1]));
+        return arena_printf(in->arena, "the condition is %s where a bool of the shape of %s is needed",
+                            infer_type_text(in, in->x[0]), infer_type_text(in, in->x[1]));
     const char *reason = want_equal(in, in->x[1], in->x[2]);
     return reason ? reason : give(in, *in->x[1]);
 }
@@ -233,8 +223,8 @@ static const char *infer_broadcast(Infer *in)
         if (i && axis <= in->node->attr[0].items[i - 1])
             return "`dims` must rise";
         if (want->dim[axis] != x->dim[i])
-            return arena_printf(in->arena, "axis %d of %s does not fit axis %d of %s", i, type_text(in, x), (int)axis,
-                                type_text(in, want));
+            return arena_printf(in->arena, "axis %d of %s does not fit axis %d of %s", i, infer_type_text(in, x), (int)axis,
+                                infer_type_text(in, want));
     }
     return give(in, ir_with_dtype(*want, x->dtype));
 }
@@ -245,8 +235,8 @@ static const char *infer_reshape(Infer *in)
     if (reason)
         return reason;
     if (ir_element_count(&in->node->type) != ir_element_count(in->x[0]))
-        return arena_printf(in->arena, "%s has not the elements of %s", type_text(in, &in->node->type),
-                            type_text(in, in->x[0]));
+        return arena_printf(in->arena, "%s has not the elements of %s", infer_type_text(in, &in->node->type),
+                            infer_type_text(in, in->x[0]));
     return give(in, ir_with_dtype(in->node->type, in->x[0]->dtype));
 }
 
@@ -277,7 +267,7 @@ static const char *infer_slice(Infer *in)
         int64_t start = node->attr[0].items[i], stop = node->attr[1].items[i], step = node->attr[2].items[i];
         if (start < 0 || stop < start || stop > type.dim[i] || step < 1)
             return arena_printf(in->arena, "%lld..%lld step %lld is not a range of axis %d of %s", (long long)start,
-                                (long long)stop, (long long)step, i, type_text(in, in->x[0]));
+                                (long long)stop, (long long)step, i, infer_type_text(in, in->x[0]));
         type.dim[i] = (stop - start) / step + ((stop - start) % step != 0);
     }
     return give(in, type);
@@ -294,9 +284,10 @@ static const char *infer_pad(Infer *in)
     }
     for (int i = 0; i < type.rank; i++) {
         int64_t lo = node->attr[0].items[i], hi = node->attr[1].items[i], inner = node->attr[2].items[i], between;
-        if (lo < -SIZE_LIMIT || lo > SIZE_LIMIT || hi < -SIZE_LIMIT || hi > SIZE_LIMIT || inner < 0 || inner > SIZE_LIMIT)
+        if (lo < -IR_SIZE_LIMIT || lo > IR_SIZE_LIMIT || hi < -IR_SIZE_LIMIT || hi > IR_SIZE_LIMIT || inner < 0 ||
+            inner > IR_SIZE_LIMIT)
             return "padding is too large, or negative between elements";
-        if (__builtin_mul_overflow(inner, type.dim[i] > 0 ? type.dim[i] - 1 : 0, &between) || between > SIZE_LIMIT)
+        if (__builtin_mul_overflow(inner, type.dim[i] > 0 ? type.dim[i] - 1 : 0, &between) || between > IR_SIZE_LIMIT)
             return "padding is too large";
         if (lo + hi + type.dim[i] + between < 0)
             return "padding crops more than there is";
@@ -329,7 +320,7 @@ static const char *infer_concat(Infer *in)
         if (reason)
             return reason;
         type.dim[axis] += part->dim[axis];
-        if (type.dim[axis] > SIZE_LIMIT)
+        if (type.dim[axis] > IR_SIZE_LIMIT)
             return "a size is too large";
     }
     return give(in, type);
@@ -384,8 +375,8 @@ static const char *want_pairs(Infer *in, int left, int right)
         reason = want_count(in, right, a.count);
     for (int i = 0; i < a.count && !reason; i++) {
         if (in->x[0]->dim[a.items[i]] != in->x[1]->dim[b.items[i]])
-            reason = arena_printf(in->arena, "axis %d of %s meets axis %d of %s", (int)a.items[i], type_text(in, in->x[0]),
-                                  (int)b.items[i], type_text(in, in->x[1]));
+            reason = arena_printf(in->arena, "axis %d of %s meets axis %d of %s", (int)a.items[i],
+                                  infer_type_text(in, in->x[0]), (int)b.items[i], infer_type_text(in, in->x[1]));
     }
     return reason;
 }
@@ -442,7 +433,7 @@ static const char *infer_conv(Infer *in)
     if (x->dtype != w->dtype || !dtype_is_float(x->dtype))
         return arena_printf(in->arena, "cannot convolve %s with %s", dtype_name(x->dtype), dtype_name(w->dtype));
     if (x->rank < 2 || w->rank != x->rank || x->dim[x->rank - 1] != w->dim[w->rank - 2])
-        return arena_printf(in->arena, "%s does not fit weights %s", type_text(in, x), type_text(in, w));
+        return arena_printf(in->arena, "%s does not fit weights %s", infer_type_text(in, x), infer_type_text(in, w));
     int spatial = x->rank - 2;
     const char *reason = want_count(in, 0, spatial);
     if (!reason)
@@ -454,7 +445,7 @@ static const char *infer_conv(Infer *in)
     for (int i = 0; i < spatial; i++) {
         type.dim[i + 1] = window_places(x->dim[i + 1], w->dim[i], in->node->attr[0].items[i], in->node->attr[1].items[i]);
         if (type.dim[i + 1] < 0)
-            return arena_printf(in->arena, "weights %s do not fit in %s", type_text(in, w), type_text(in, x));
+            return arena_printf(in->arena, "weights %s do not fit in %s", infer_type_text(in, w), infer_type_text(in, x));
     }
     return give(in, type);
 }
@@ -468,7 +459,7 @@ static const char *type_of_take(Infer *in, IrType *type)
         return arena_printf(in->arena, "an index is i32 or u32, not %s", dtype_name(index->dtype));
     const char *reason = want_one_axis(in, 0, x->rank);
     if (!reason)
-        reason = want_number(in, 1, 0, in->node->attr[0].items[0]);
+        reason = infer_want_number(in, 1, 0, in->node->attr[0].items[0]);
     if (reason)
         return reason;
     int axis = (int)in->node->attr[0].items[0], batch = (int)in->node->attr[1].items[0];
@@ -476,7 +467,7 @@ static const char *type_of_take(Infer *in, IrType *type)
         return "the index has too few or too many axes";
     for (int i = 0; i < batch; i++) {
         if (x->dim[i] != index->dim[i])
-            return arena_printf(in->arena, "batch axis %d of %s and %s", i, type_text(in, x), type_text(in, index));
+            return arena_printf(in->arena, "batch axis %d of %s and %s", i, infer_type_text(in, x), infer_type_text(in, index));
     }
     *type = (IrType){.dtype = x->dtype};
     for (int i = 0; i < axis; i++)
@@ -515,7 +506,7 @@ static bool is_key(const IrType *type)
 
 static const char *infer_random_bits(Infer *in)
 {
-    const char *reason = is_key(in->x[0]) ? want_number(in, 0, 0, 3) : "a key is u32[2]";
+    const char *reason = is_key(in->x[0]) ? infer_want_number(in, 0, 0, 3) : "a key is u32[2]";
     return reason ? reason : give(in, ir_with_dtype(in->node->type, DT_u32));
 }
 
@@ -528,215 +519,14 @@ static const char *infer_fold_in(Infer *in)
     return give(in, *in->x[0]);
 }
 
-/* ---- control ---- */
-
-static const IrType *operand_type(Infer *in, int index)
-{
-    return ir_type_of(in->func, in->node->operands[index]);
-}
-
-static const char *want_type(Infer *in, const char *what, int index, const IrType *have, const IrType *want)
-{
-    if (ir_type_equal(have, want))
-        return NULL;
-    return arena_printf(in->arena, "%s %d is %s where %s is needed", what, index, type_text(in, have), type_text(in, want));
-}
-
-/* The params of `callee` from `param` on are the operands from `operand` on, to the end of both. */
-static const char *want_params(Infer *in, const IrFunc *callee, int param, int operand)
-{
-    const IrNode *node = in->node;
-    if (callee->params.count - param != node->operand_count - operand)
-        return arena_printf(in->arena, "@%s takes %d operands, not %d", callee->name, callee->params.count,
-                            node->operand_count - operand + param);
-    const char *reason = NULL;
-    for (int i = 0; param + i < callee->params.count && !reason; i++)
-        reason = want_type(in, "operand", operand + i, operand_type(in, operand + i),
-                           ir_type_of(callee, callee->params.items[param + i]));
-    return reason;
-}
-
-/* The first `count` results of `callee` have the types of the operands from `operand` on. */
-static const char *want_carries(Infer *in, const IrFunc *callee, int operand, int count)
-{
-    if (callee->results.count < count)
-        return arena_printf(in->arena, "@%s has too few results", callee->name);
-    const char *reason = NULL;
-    for (int i = 0; i < count && !reason; i++)
-        reason = want_type(in, "carry", i, ir_type_of(callee, callee->results.items[i]), operand_type(in, operand + i));
-    return reason;
-}
-
-static const char *want_scalar(Infer *in, const char *what, const IrType *have, DType dtype)
-{
-    if (!have->rank && have->dtype == dtype)
-        return NULL;
-    return arena_printf(in->arena, "the %s is %s where %s is needed", what, type_text(in, have), dtype_name(dtype));
-}
-
-static const char *check_for(Infer *in)
-{
-    const IrNode *node = in->node;
-    const IrFunc *body = node->callee[0];
-    const char *reason = want_number(in, 0, 0, SIZE_LIMIT);
-    if (!reason)
-        reason = node->operand_count < 1 ? "no trip count" : want_number(in, 1, 0, node->operand_count - 1);
-    if (!reason)
-        reason = want_scalar(in, "trip count", operand_type(in, 0), DT_i32);
-    if (!reason)
-        reason = body->params.count < 1 ? "the body takes no turn number"
-                                        : want_scalar(in, "turn number", ir_type_of(body, body->params.items[0]), DT_i32);
-    if (!reason)
-        reason = want_params(in, body, 1, 1);
-    if (!reason)
-        reason = want_carries(in, body, 1, (int)node->attr[1].items[0]);
-    for (int i = 0; !reason && i < body->results.count; i++) {
-        if (ir_type_of(body, body->results.items[i])->rank == IR_MAX_RANK && i >= node->attr[1].items[0])
-            reason = "a row has too many axes to be stacked";
-    }
-    for (int i = 0; !reason && i < body->results.count; i++) {
-        IrType type = ir_result_type(node, i);
-        reason = ir_check_type(&type);
-    }
-    return reason;
-}
-
-static const char *check_while(Infer *in)
-{
-    const IrNode *node = in->node;
-    const IrFunc *condition = node->callee[0], *body = node->callee[1];
-    const char *reason = want_number(in, 0, 0, SIZE_LIMIT);
-    if (!reason)
-        reason = want_number(in, 1, 0, node->operand_count);
-    if (!reason)
-        reason = want_params(in, condition, 0, 0);
-    if (!reason)
-        reason = want_params(in, body, 0, 0);
-    if (!reason && condition->results.count != 1)
-        reason = "a condition has one result";
-    if (!reason)
-        reason = want_scalar(in, "condition", ir_type_of(condition, condition->results.items[0]), DT_bool);
-    if (!reason && body->results.count != node->attr[1].items[0])
-        reason = "the body's results are not the carries";
-    return reason ? reason : want_carries(in, body, 0, (int)node->attr[1].items[0]);
-}
-
-static const char *check_if(Infer *in)
-{
-    const IrFunc *yes = in->node->callee[0], *no = in->node->callee[1];
-    const char *reason =
-        in->node->operand_count < 1 ? "no condition" : want_scalar(in, "condition", operand_type(in, 0), DT_bool);
-    if (!reason)
-        reason = want_params(in, yes, 0, 1);
-    if (!reason)
-        reason = want_params(in, no, 0, 1);
-    if (!reason && yes->results.count != no->results.count)
-        reason = "the branches differ in their results";
-    for (int i = 0; !reason && i < yes->results.count; i++)
-        reason = want_type(in, "result", i, ir_type_of(no, no->results.items[i]), ir_type_of(yes, yes->results.items[i]));
-    return reason;
-}
-
-/* Appends the float ones of `refs` to a list of types that has `count` places left. */
-static int float_types(const IrFunc *func, const IrRef *refs, int count, const IrType **out)
-{
-    int found = 0;
-    for (int i = 0; i < count; i++) {
-        if (dtype_is_float(ir_type_of(func, refs[i])->dtype))
-            out[found++] = ir_type_of(func, refs[i]);
-    }
-    return found;
-}
-
-static const char *want_signature(Infer *in, const IrFunc *func, const IrRef *refs, int count, const IrType *const *want,
-                                  int want_count_, const char *what)
-{
-    if (count != want_count_)
-        return arena_printf(in->arena, "@%s has %d %ss where %d are needed", func->name, count, what, want_count_);
-    const char *reason = NULL;
-    for (int i = 0; i < count && !reason; i++)
-        reason = want_type(in, what, i, ir_type_of(func, refs[i]), want[i]);
-    return reason;
-}
-
-static const char *check_custom(Infer *in)
-{
-    const IrFunc *func = in->node->callee[0], *rule = in->node->callee[1];
-    int params = func->params.count;
-    const IrType **types = arena_array(in->arena, const IrType *, 2 * params + func->results.count + 1);
-    for (int i = 0; i < params; i++)
-        types[i] = ir_type_of(func, func->params.items[i]);
-    int count = params + float_types(func, func->params.items, params, types + params);
-    const char *reason = want_params(in, func, 0, 0);
-    if (!reason)
-        reason = want_signature(in, rule, rule->params.items, rule->params.count, types, count, "param");
-    if (reason)
-        return reason;
-    count = float_types(func, func->results.items, func->results.count, types);
-    return want_signature(in, rule, rule->results.items, rule->results.count, types, count, "result");
-}
-
-/* The items of an attribute are rising indexes of float values of the callee: tangents of integers do not exist. */
-static const char *want_floats(Infer *in, int attr, const IrFunc *callee, const IrRef *refs, int count)
-{
-    IrInts items = in->node->attr[attr];
-    for (int i = 0; i < items.count; i++) {
-        int64_t at = items.items[i];
-        if (at < 0 || at >= count || (i && at <= items.items[i - 1]))
-            return arena_printf(in->arena, "`%s` must rise and name what @%s has", ir_op_info[in->node->op].attrs[attr],
-                                callee->name);
-        if (!dtype_is_float(ir_type_of(callee, refs[at])->dtype))
-            return arena_printf(in->arena, "`%s` names something that is not a float", ir_op_info[in->node->op].attrs[attr]);
-    }
-    return NULL;
-}
-
-static const char *check_calculus(Infer *in)
-{
-    const IrNode *node = in->node;
-    const IrFunc *callee = node->callee[0];
-    int attr = node->op == OP_jvp ? 0 : 1, params = callee->params.count;
-    const char *reason = want_floats(in, 0, callee, callee->params.items, params);
-    if (!reason && node->op == OP_vjp)
-        reason = want_floats(in, 1, callee, callee->results.items, callee->results.count);
-    if (reason)
-        return reason;
-    const IrRef *seeded = node->op == OP_jvp ? callee->params.items : callee->results.items;
-    if (node->operand_count != params + node->attr[attr].count)
-        return arena_printf(in->arena, "@%s takes %d operands here, not %d", callee->name, params + node->attr[attr].count,
-                            node->operand_count);
-    for (int i = 0; i < node->operand_count && !reason; i++) {
-        IrRef ref = i < params ? callee->params.items[i] : seeded[node->attr[attr].items[i - params]];
-        reason = want_type(in, "operand", i, operand_type(in, i), ir_type_of(callee, ref));
-    }
-    return reason;
-}
-
-static const char *infer_control(Infer *in)
-{
-    *in->type = ir_scalar(DT_f32);
-    switch (in->node->op) {
-    case OP_call:
-        return want_params(in, in->node->callee[0], 0, 0);
-    case OP_for:
-        return check_for(in);
-    case OP_while:
-        return check_while(in);
-    case OP_if:
-        return check_if(in);
-    case OP_custom:
-        return check_custom(in);
-    default:
-        return check_calculus(in);
-    }
-}
+/* ---- control (the rest is in infer_control.c) ---- */
 
 static const char *infer_get(Infer *in)
 {
     const IrNode *from = ir_node(in->func, in->node->operands[0]);
     if (!(ir_op_info[from->op].traits & TRAIT_control))
         return "get reads the results of a control node";
-    const char *reason = want_number(in, 0, 0, ir_result_count(from) - 1);
+    const char *reason = infer_want_number(in, 0, 0, ir_result_count(from) - 1);
     return reason ? reason : give(in, ir_result_type(from, (int)in->node->attr[0].items[0]));
 }
 

@@ -176,7 +176,10 @@ static void print_node(Printer *printer, IrRef ref)
         text_printf(out, "%s%%%s", i ? ", " : " ", printer->label[node->operands[i]]);
     if (node->op == OP_const) {
         text_puts(out, " ");
-        ir_text_real(out, node->value);
+        if (dtype_is_float(node->type.dtype))
+            ir_text_real(out, node->value);
+        else
+            text_printf(out, "%lld", (long long)node->value);
     }
     if (node->op == OP_literal)
         print_literal(out, node);
