@@ -270,7 +270,8 @@ typedef struct cm_parameters cm_parameters;
 /* The weights of every model that the program trains, samples or evaluates with, drawn from the seed. */
 CM_API cm_status cm_parameters_create(cm_program *program, int64_t seed, cm_parameters **parameters, cm_error **error);
 CM_API cm_status cm_parameters_create_empty(cm_context *context, cm_parameters **parameters, cm_error **error);
-/* What a file holds: .safetensors, .npy (one array, named after the file), .npz, .gz or ubyte (idx), or a folder of .png. */
+/* What a file holds: .safetensors, .npy, one array of an .npz (FILE.npz:NAME), .png, idx files (.gz, *ubyte), or a folder of
+ * .png.  An array without a name of its own is named after the file. */
 CM_API cm_status cm_parameters_load(cm_context *context, const char *path, cm_parameters **parameters, cm_error **error);
 CM_API void cm_parameters_free(cm_parameters *parameters);
 
@@ -281,8 +282,8 @@ typedef struct cm_save_options {
     const char *array; /* which one goes into a file that holds one array; null: the first */
 } cm_save_options;
 
-/* Written whole or not at all.  By the end of the name: .safetensors (all arrays), .npy (one), .png (one: images
- * [N, H, W, C], [N, H, W] or [H, W] as a grid, points [N, 2] as a scatter plot), .svg (points [N, 2]). */
+/* Written whole or not at all.  By the end of the name: .safetensors (all arrays), .npy (one), .png (one: images [N, H, W, C],
+ * [N, H, W] or [H, W] as a grid), .svg (one: points [N, 2] as a scatter plot). */
 CM_API cm_status cm_parameters_save(const cm_parameters *parameters, const char *path, const cm_save_options *options,
                                     cm_error **error);
 

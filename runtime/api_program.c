@@ -1,0 +1,418 @@
+/* Programs: loading with all that they import, their entries, checking and formatting. */
+#include "runtime/api_internal.h"
+
+#include "base/file.h"
+#include "runtime/std.h"
+
+#include <string.h>
+
+enum { LARGEST_SOURCE = 64 * 1024 * 1024 };
+
+/* ---- reading what is imported ---- */
+
+typedef struct Reader {
+    const cm_load_options *options;
+    const char *directory;
+    uint64_t *hash;
+} Reader;
+
+static const StdText *find_std(const char *name)
+{
+    for (const StdText *text = std_texts; text->name; text++) {
+        if (strcmp(text->name, name) == 0)
+            return text;
+    }
+    return NULL;
+}
+
+static const char *read_by_host(const Reader *reader, Arena *arena, const char *path, const char **text, size_t *length)
+{
+    const char *given = NULL;
+    size_t size = 0;
+    if (reader->options->read(reader->options->read_state, path, &given, &size) != 0 || (!given && size))
+        return arena_printf(arena, "there is no file %s", path);
+    *text = arena_copy_text(arena, given ? given : "", size);
+    *length = size;
+    return NULL;
+}
+
+static const char *read_by_system(const Reader *reader, Arena *arena, const char *path, const char **text, size_t *length)
+{
+    const char *beside = path_join(arena, reader->directory, path);
+    Bytes bytes;
+    const char *reason = file_read(arena, file_exists(path) ? path : beside, LARGEST_SOURCE, &bytes);
+    if (reason)
+        return reason;
+    *text = (const char *)bytes.data;
+    *length = bytes.size;
+    return NULL;
+}
+
+static const char *read_import(void *state, Arena *arena, const char *path, const char **text, size_t *length)
+{
+    Reader *reader = state;
+    const StdText *embedded = find_std(path);
+    const char *reason = NULL;
+    if (embedded) {
+        *text = embedded->text;
+        *length = embedded->length;
+    } else if (strncmp(path, "std.", 4) == 0) {
+        reason = arena_printf(arena, "the library has no module %s", path);
+    } else {
+        reason = (reader->options->read ? read_by_host : read_by_system)(reader, arena, path, text, length);
+    }
+    if (!reason)
+        *reader->hash = hash_bytes(*text, *length, *reader->hash);
+    return reason;
+}
+
+/* ---- signatures, as written ---- */
+
+static bool is_decl_of_entry(const Decl *decl, const Entry *entry)
+{
+    static const DeclKind kinds[] = {[ENTRY_fn] = DECL_fn,     [ENTRY_loss] = DECL_loss,   [ENTRY_sample] = DECL_sample,
+                                     [ENTRY_eval] = DECL_eval, [ENTRY_train] = DECL_train, [ENTRY_init] = DECL_error};
+    return decl->kind == kinds[entry->kind] && decl->name && strcmp(decl->name, entry->name) == 0;
+}
+
+/* The text from the declaration's first word to its body, without what leads into the body. */
+static const char *decl_signature(Arena *arena, const Source *source, const Decl *decl)
+{
+    const Expr *body = decl->body ? decl->body : decl->value;
+    size_t start = decl->span.start, end = body ? body->span.start : decl->span.end;
+    if (start > end || end > source->length)
+        return "";
+    while (end > start && strchr(" \t\r\n={", source->text[end - 1]))
+        end--;
+    Text text = text_new(arena);
+    bool space = false;
+    for (size_t i = start; i < end; i++) {
+        bool blank = strchr(" \t\r\n", source->text[i]) != NULL;
+        if (!blank || !space)
+            text_add(&text, blank ? " " : &source->text[i], 1);
+        space = blank;
+    }
+    return text.data;
+}
+
+static void find_signatures(cm_program *program, const File *file)
+{
+    int count = program_entry_count(program->program);
+    program->signatures = arena_array(program->arena, const char *, count);
+    for (int i = 0; i < count; i++) {
+        program->signatures[i] = "";
+        for (int k = 0; k < file->decls.count; k++) {
+            if (is_decl_of_entry(file->decls.items[k], program_entry(program->program, i)))
+                program->signatures[i] = decl_signature(program->arena, &program->source, file->decls.items[k]);
+        }
+    }
+}
+
+/* ---- loading ---- */
+
+typedef struct LoadCall {
+    const char *name, *path, *text;
+    size_t length;
+    cm_load_options options;
+    cm_program *program;
+} LoadCall;
+
+static void program_destroy(cm_program *program)
+{
+    for (int i = 0; i < program->executables.count; i++)
+        cm_executable_free(program->executables.items[i]);
+    pthread_mutex_destroy(&program->mutex);
+    arena_free(program->arena);
+    cm_context *context = program->context;
+    api_release(context, program);
+    cm_context_free(context);
+}
+
+void cm_program_free(cm_program *program)
+{
+    if (program && atomic_fetch_sub(&program->references, 1) == 1)
+        program_destroy(program);
+}
+
+cm_program *program_retain(cm_program *program)
+{
+    atomic_fetch_add(&program->references, 1);
+    return program;
+}
+
+static cm_status take_source(ApiCall *call, LoadCall *load, cm_program *program)
+{
+    Arena *arena = program->arena;
+    if (load->path) {
+        Bytes bytes;
+        const char *reason = file_read(arena, load->path, LARGEST_SOURCE, &bytes);
+        if (reason)
+            return api_fail(call, CM_IO_ERROR, "%s", reason);
+        program->source = (Source){arena_copy_text(arena, load->path, strlen(load->path)), (char *)bytes.data, bytes.size};
+    } else {
+        if (load->length > LARGEST_SOURCE)
+            return api_fail(call, CM_INVALID_ARGUMENT, "a program of %zu bytes is too large", load->length);
+        const char *name = load->name ? load->name : "<text>";
+        program->source = (Source){arena_copy_text(arena, name, strlen(name)),
+                                   arena_copy_text(arena, load->text, load->length), load->length};
+    }
+    program->directory = path_directory(arena, program->source.name);
+    program->hash = hash_bytes(program->source.text, program->source.length, 0);
+    return CM_OK;
+}
+
+static cm_status take_settings(ApiCall *call, Arena *arena, const cm_load_options *options, Setting **settings)
+{
+    if (options->setting_count && !options->settings)
+        return api_fail(call, CM_INVALID_ARGUMENT, "%zu settings, but none are there", options->setting_count);
+    *settings = arena_array(arena, Setting, options->setting_count);
+    for (size_t i = 0; i < options->setting_count; i++) {
+        const cm_setting *given = &options->settings[i];
+        if (!given->key || !given->value)
+            return api_fail(call, CM_INVALID_ARGUMENT, "setting %zu has no key or no value", i);
+        (*settings)[i] = (Setting){arena_copy_text(arena, given->key, strlen(given->key)),
+                                   arena_copy_text(arena, given->value, strlen(given->value))};
+    }
+    return CM_OK;
+}
+
+static cm_status load_body(ApiCall *call, void *parameters)
+{
+    LoadCall *load = parameters;
+    cm_program *program = api_allocate(call->context, sizeof *program);
+    if (!program)
+        return api_fail(call, CM_OUT_OF_MEMORY, NULL);
+    load->program = program;
+    atomic_init(&program->references, 1);
+    program->context = context_retain(call->context);
+    pthread_mutex_init(&program->mutex, NULL);
+    program->arena = arena_new(&call->context->allocator, &call->escape);
+    api_borrow_arena(call, program->arena);
+    Setting *settings;
+    cm_status status = take_source(call, load, program);
+    if (status == CM_OK)
+        status = take_settings(call, program->arena, &load->options, &settings);
+    if (status != CM_OK)
+        return status;
+    Reader reader = {&load->options, program->directory, &program->hash};
+    ProgramReader program_reader = {read_import, &reader};
+    program->program = program_load(program->arena, &program->source, &program_reader, settings,
+                                    (int)load->options.setting_count, &call->diags);
+    if (!program->program || call->diags.list.count)
+        return api_blame_program(call);
+    find_signatures(program, parse_file(program->arena, &program->source, &call->diags));
+    return CM_OK;
+}
+
+static cm_status load(cm_context *context, LoadCall *call, const cm_load_options *options, cm_program **program,
+                      cm_error **error)
+{
+    API_OPTIONS(call->options, options);
+    cm_status status = api_run(context, error, load_body, call);
+    if (status != CM_OK)
+        cm_program_free(call->program);
+    *program = status == CM_OK ? call->program : NULL;
+    return status;
+}
+
+cm_status cm_load_text(cm_context *context, const char *name, const char *text, size_t length, const cm_load_options *options,
+                       cm_program **program, cm_error **error)
+{
+    if (program)
+        *program = NULL;
+    if (!context || !program || (!text && length))
+        return api_misuse(error, "cm_load_text: a null context, text or place for the program");
+    LoadCall call = {.name = name, .text = text ? text : "", .length = length};
+    return load(context, &call, options, program, error);
+}
+
+cm_status cm_load_file(cm_context *context, const char *path, const cm_load_options *options, cm_program **program,
+                       cm_error **error)
+{
+    if (program)
+        *program = NULL;
+    if (!context || !program || !path)
+        return api_misuse(error, "cm_load_file: a null context, path or place for the program");
+    LoadCall call = {.path = path};
+    return load(context, &call, options, program, error);
+}
+
+/* ---- entries ---- */
+
+size_t cm_program_entry_count(const cm_program *program)
+{
+    return program ? (size_t)program_entry_count(program->program) : 0;
+}
+
+_Static_assert((int)CM_ENTRY_FN == (int)ENTRY_fn && (int)CM_ENTRY_LOSS == (int)ENTRY_loss &&
+                   (int)CM_ENTRY_SAMPLE == (int)ENTRY_sample && (int)CM_ENTRY_EVAL == (int)ENTRY_eval &&
+                   (int)CM_ENTRY_TRAIN == (int)ENTRY_train && (int)CM_ENTRY_INIT == (int)ENTRY_init,
+               "the kinds of entries have the same numbers inside and outside");
+
+cm_status cm_program_entry(const cm_program *program, size_t index, cm_entry *out)
+{
+    if (!out)
+        return CM_INVALID_ARGUMENT;
+    *out = (cm_entry){0};
+    if (index >= cm_program_entry_count(program))
+        return CM_INVALID_ARGUMENT;
+    const Entry *entry = program_entry(program->program, (int)index);
+    *out = (cm_entry){.kind = (cm_entry_kind)entry->kind,
+                      .name = entry->name,
+                      .signature = program->signatures[index],
+                      .doc = entry->doc};
+    if (entry->span.source == &program->source) {
+        Position position = span_position(entry->span);
+        out->line = position.line;
+        out->column = position.column;
+    }
+    return CM_OK;
+}
+
+static const char *kind_name(int kind)
+{
+    static const char *const names[] = {[ENTRY_fn] = "fn",     [ENTRY_loss] = "loss",   [ENTRY_sample] = "sample",
+                                        [ENTRY_eval] = "eval", [ENTRY_train] = "train", [ENTRY_init] = "init"};
+    return names[kind];
+}
+
+static bool kind_fits(const Entry *entry, int kind)
+{
+    return kind < 0 ? entry->kind != ENTRY_init : (int)entry->kind == kind;
+}
+
+static cm_status no_such_entry(ApiCall *call, const cm_program *program, const char *name, int kind)
+{
+    int count = program_entry_count(program->program), known_count = 0;
+    const char **known = arena_array(call->arena, const char *, count);
+    for (int i = 0; i < count; i++) {
+        const Entry *entry = program_entry(program->program, i);
+        if (kind_fits(entry, kind))
+            known[known_count++] = entry->name;
+        if (strcmp(entry->name, name) == 0 && entry->kind != ENTRY_init)
+            return api_fail(call, CM_INVALID_ARGUMENT, "%s is a %s, but a %s is needed here", name, kind_name((int)entry->kind),
+                            kind_name(kind));
+    }
+    const char *close = closest_word(name, known, known_count);
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no %s %s%s%s%s", program->source.name,
+                    kind < 0 ? "entry" : kind_name(kind), name, close ? " (did you mean " : "", close ? close : "",
+                    close ? "?)" : "");
+}
+
+/* The only entry that fits; if there are several, the message lists them. */
+static cm_status choose_only(ApiCall *call, const cm_program *program, int kind, const Entry **chosen)
+{
+    Text names = text_new(call->arena);
+    int count = 0;
+    for (int i = 0; i < program_entry_count(program->program); i++) {
+        const Entry *entry = program_entry(program->program, i);
+        if (!kind_fits(entry, kind))
+            continue;
+        text_printf(&names, "%s%s", count ? ", " : "", entry->name);
+        *chosen = entry;
+        count++;
+    }
+    const char *what = kind < 0 ? "entry" : kind_name(kind);
+    if (count == 1)
+        return CM_OK;
+    *chosen = NULL;
+    if (!count)
+        return api_fail(call, CM_INVALID_ARGUMENT, "%s has no %s", program->source.name, what);
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has several of the kind %s, name one: %s", program->source.name, what, names.data);
+}
+
+cm_status program_choose_entry(ApiCall *call, const cm_program *program, const char *name, int kind, const Entry **chosen)
+{
+    *chosen = NULL;
+    if (!name && kind < 0 && choose_only(call, program, ENTRY_fn, chosen) == CM_OK)
+        return CM_OK;
+    call->reason = NULL;
+    if (!name)
+        return choose_only(call, program, kind, chosen);
+    for (int i = 0; i < program_entry_count(program->program); i++) {
+        const Entry *entry = program_entry(program->program, i);
+        if (kind_fits(entry, kind) && strcmp(entry->name, name) == 0) {
+            *chosen = entry;
+            return CM_OK;
+        }
+    }
+    return no_such_entry(call, program, name, kind);
+}
+
+/* ---- elaborating ---- */
+
+static cm_status take_bindings(ApiCall *call, const cm_compile_options *options, Binding **bindings)
+{
+    if (options->binding_count && !options->bindings)
+        return api_fail(call, CM_INVALID_ARGUMENT, "%zu bindings, but none are there", options->binding_count);
+    *bindings = arena_array(call->arena, Binding, options->binding_count);
+    for (size_t i = 0; i < options->binding_count; i++) {
+        const cm_binding *given = &options->bindings[i];
+        if (!given->axis || given->size < 0)
+            return api_fail(call, CM_INVALID_ARGUMENT, "binding %zu has no name or a negative size", i);
+        (*bindings)[i] = (Binding){given->axis, given->size};
+    }
+    return CM_OK;
+}
+
+cm_status program_specialise_entry(ApiCall *call, cm_program *program, Arena *arena, const Entry *entry,
+                                   const cm_compile_options *options, Specialised **specialised)
+{
+    Binding *bindings;
+    cm_status status = take_bindings(call, options, &bindings);
+    if (status != CM_OK)
+        return status;
+    api_lock(call, &program->mutex);
+    api_borrow_arena(call, program->arena);
+    *specialised = program_specialise(program->program, arena, entry, bindings, (int)options->binding_count, &call->diags);
+    api_unlock(call);
+    return *specialised && !call->diags.list.count ? CM_OK : api_blame_program(call);
+}
+
+/* ---- checking and formatting ---- */
+
+static cm_status check_body(ApiCall *call, void *parameters)
+{
+    cm_program *program = parameters;
+    api_lock(call, &program->mutex);
+    api_borrow_arena(call, program->arena);
+    return program_check(program->program, &call->diags) && !call->diags.list.count ? CM_OK : api_blame_program(call);
+}
+
+cm_status cm_check(cm_program *program, cm_error **error)
+{
+    if (!program)
+        return api_misuse(error, "cm_check: a null program");
+    return api_run(program->context, error, check_body, program);
+}
+
+typedef struct FormatCall {
+    Source source;
+    char *formatted;
+} FormatCall;
+
+static cm_status format_body(ApiCall *call, void *parameters)
+{
+    FormatCall *format = parameters;
+    Source *source = arena_new_of(call->arena, Source);
+    *source = format->source;
+    source->text = arena_copy_text(call->arena, source->text, source->length);
+    File *file = parse_file(call->arena, source, &call->diags);
+    if (call->diags.list.count)
+        return api_blame_program(call);
+    Text text = text_new(call->arena);
+    format_file(file, &text);
+    return api_copy_text(call, text.data, text.length, &format->formatted);
+}
+
+cm_status cm_format(cm_context *context, const char *name, const char *text, size_t length, char **formatted, cm_error **error)
+{
+    if (formatted)
+        *formatted = NULL;
+    if (!context || !formatted || (!text && length) || length > LARGEST_SOURCE)
+        return api_misuse(error, "cm_format: a null context or place for the text, or a text that is null or too large");
+    FormatCall call = {.source = {name ? name : "<text>", text ? text : "", length}};
+    cm_status status = api_run(context, error, format_body, &call);
+    *formatted = call.formatted;
+    return status;
+}

@@ -1,0 +1,252 @@
+/* cm_training_run: the steps that are left, with a log, checkpoints, and a picture of the loss at the end. */
+#include "runtime/api_internal.h"
+
+#include "base/file.h"
+#include "runtime/format.h"
+#include "runtime/picture.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct LogRow {
+    int64_t step;
+    double loss, grad_norm, seconds;
+} LogRow;
+
+typedef struct Driver {
+    cm_training *training;
+    cm_training_run_options options;
+    cm_training_report report;
+    FILE *log;
+    LIST(LogRow) rows;
+    double earlier_seconds; /* of the run before it was resumed */
+    int64_t saved_step;     /* of the last checkpoint, or -1 */
+} Driver;
+
+static const char *file_of(const Driver *driver, Arena *arena, const char *name)
+{
+    return path_join(arena, driver->options.directory, name);
+}
+
+/* ---- the log ---- */
+
+static const char log_head[] = "step,loss,grad_norm,seconds\n";
+
+/* Rows of a log that stands behind the checkpoint are those that will be written again: they are left out. */
+static void read_log(ApiCall *call, Driver *driver, const char *path)
+{
+    Bytes bytes;
+    if (file_read(call->arena, path, 0, &bytes))
+        return;
+    char *line = strchr((char *)bytes.data, '\n');
+    while (line && line[1]) {
+        LogRow row;
+        char *next = strchr(line + 1, '\n');
+        long long step;
+        if (!next || sscanf(line + 1, "%lld,%lf,%lf,%lf", &step, &row.loss, &row.grad_norm, &row.seconds) != 4)
+            return;
+        row.step = step;
+        if (row.step >= driver->training->step)
+            return;
+        list_push(call->arena, &driver->rows, row);
+        driver->earlier_seconds = row.seconds;
+        line = next;
+    }
+}
+
+static void print_row(Text *out, const LogRow *row)
+{
+    text_printf(out, "%lld,%.9g,%.9g,%.3f\n", (long long)row->step, row->loss, row->grad_norm, row->seconds);
+}
+
+static cm_status open_log(ApiCall *call, Driver *driver)
+{
+    const char *path = file_of(driver, call->arena, "loss.csv");
+    if (driver->training->step > 0)
+        read_log(call, driver, path);
+    Text kept = text_new(call->arena);
+    text_puts(&kept, log_head);
+    for (int i = 0; i < driver->rows.count; i++)
+        print_row(&kept, &driver->rows.items[i]);
+    const char *reason = file_write_atomic(call->arena, path, kept.data, kept.length);
+    if (reason)
+        return api_fail(call, CM_IO_ERROR, "%s", reason);
+    driver->log = fopen(path, "a");
+    return driver->log ? CM_OK : api_fail(call, CM_IO_ERROR, "%s cannot be written", path);
+}
+
+static void log_step(ApiCall *call, Driver *driver, const cm_step *step)
+{
+    const cm_training *training = driver->training;
+    if (step->step % training->log_every != 0 && training->step != training->steps)
+        return;
+    LogRow row = {step->step, step->loss, step->grad_norm, driver->earlier_seconds + driver->report.train_seconds};
+    list_push(call->arena, &driver->rows, row);
+    if (!driver->log)
+        return;
+    ArenaMark mark = arena_mark(call->arena);
+    Text line = text_new(call->arena);
+    print_row(&line, &row);
+    fputs(line.data, driver->log);
+    fflush(driver->log);
+    arena_rewind(call->arena, mark);
+}
+
+static cm_status draw_loss(ApiCall *call, const Driver *driver)
+{
+    int count = driver->rows.count;
+    double *x = arena_array(call->arena, double, count), *y = arena_array(call->arena, double, count);
+    bool positive = true;
+    for (int i = 0; i < count; i++) {
+        x[i] = (double)driver->rows.items[i].step;
+        y[i] = driver->rows.items[i].loss;
+        positive = positive && y[i] > 0;
+    }
+    Series series = {.name = "loss", .x = x, .y = y, .count = count, .mark = MARK_line, .smooth = true};
+    Text svg = text_new(call->arena);
+    PlotOptions options = {.title = driver->training->executable->entry, .x_label = "step", .y_label = "loss", .log_y = positive};
+    picture_plot(&svg, &series, 1, &options);
+    const char *reason = file_write_atomic(call->arena, file_of(driver, call->arena, "loss.svg"), svg.data, svg.length);
+    return reason ? api_fail(call, CM_IO_ERROR, "%s", reason) : CM_OK;
+}
+
+/* ---- checkpoints ---- */
+
+/* Weights as samples use them: the averages, under the names of what they average. */
+static const char *write_weights(Arena *arena, const Driver *driver)
+{
+    const cm_training *training = driver->training;
+    Array *weights = arena_array(arena, Array, training->state->count);
+    int count = 0;
+    for (int i = 0; i < training->executable->input_count; i++) {
+        const Port *port = &training->executable->inputs[i];
+        if (port->role != PORT_parameter)
+            continue;
+        const Array *average = parameters_find(training->state, arena_printf(arena, "ema.%s", port->path));
+        weights[count] = average ? *average : *parameters_find(training->state, port->path);
+        weights[count++].name = port->path;
+    }
+    return safetensors_write(arena, file_of(driver, arena, "weights.safetensors"), weights, count, NULL, 0);
+}
+
+static cm_status save(ApiCall *call, Driver *driver)
+{
+    if (!driver->options.directory || driver->saved_step == driver->training->step)
+        return CM_OK;
+    ArenaMark mark = arena_mark(call->arena);
+    cm_status status = training_save(call, driver->training, file_of(driver, call->arena, "checkpoint.safetensors"));
+    if (status != CM_OK)
+        return status;
+    const char *reason = write_weights(call->arena, driver);
+    if (reason)
+        return api_fail(call, CM_IO_ERROR, "%s", reason);
+    arena_rewind(call->arena, mark);
+    driver->saved_step = driver->training->step;
+    return CM_OK;
+}
+
+static bool is_time_to_save(const cm_training *training)
+{
+    return training->save_every > 0 && training->step % training->save_every == 0;
+}
+
+static cm_status prepare(ApiCall *call, Driver *driver)
+{
+    if (!driver->options.directory)
+        return CM_OK;
+    const char *reason = file_make_directories(call->arena, driver->options.directory);
+    if (reason)
+        return api_fail(call, CM_IO_ERROR, "%s", reason);
+    const char *checkpoint = file_of(driver, call->arena, "checkpoint.safetensors");
+    if (driver->options.resume && file_exists(checkpoint)) {
+        cm_status status = training_load(call, driver->training, checkpoint);
+        if (status != CM_OK)
+            return status;
+        driver->saved_step = driver->training->step;
+    }
+    return open_log(call, driver);
+}
+
+/* ---- the run ---- */
+
+static int64_t batch_bytes(const cm_training *training)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < training->executable->input_count; i++) {
+        const Port *port = &training->executable->inputs[i];
+        if (port->role != PORT_argument)
+            bytes += ir_element_count(&port->type) * dtype_size(port->type.dtype);
+    }
+    return bytes;
+}
+
+static void start_report(Driver *driver)
+{
+    const cm_training *training = driver->training;
+    driver->report.first_step = driver->report.step = training->step;
+    driver->report.compile_seconds = training->executable->stats.seconds;
+    driver->report.peak_bytes = training->executable->stats.peak_bytes + batch_bytes(training);
+}
+
+static void count_step(Driver *driver, const cm_step *step)
+{
+    cm_training_report *report = &driver->report;
+    report->step = driver->training->step;
+    report->loss = step->loss;
+    report->train_seconds += step->seconds;
+    double images = (double)(report->step - report->first_step) * (double)driver->training->batch;
+    report->images_per_second = report->train_seconds > 0 ? images / report->train_seconds : 0;
+}
+
+/* A step needs the arena only while it runs; the log's rows are pushed after the rewind. */
+static cm_status one_step(ApiCall *call, Driver *driver)
+{
+    cm_step step = {0};
+    ArenaMark mark = arena_mark(call->arena);
+    cm_status status = training_step(call, driver->training, &step);
+    if (status != CM_OK)
+        return status;
+    arena_rewind(call->arena, mark);
+    count_step(driver, &step);
+    log_step(call, driver, &step);
+    if (driver->options.progress)
+        driver->options.progress(driver->options.progress_state, &step, &driver->report);
+    return is_time_to_save(driver->training) ? save(call, driver) : CM_OK;
+}
+
+static cm_status run_body(ApiCall *call, void *parameters)
+{
+    Driver *driver = parameters;
+    cm_training *training = driver->training;
+    api_borrow_arena(call, training->arena);
+    cm_status status = prepare(call, driver);
+    if (status != CM_OK)
+        return status;
+    start_report(driver);
+    while (status == CM_OK && training->step < training->steps && !atomic_load(&training->stop))
+        status = one_step(call, driver);
+    driver->report.stopped = atomic_exchange(&training->stop, 0) && training->step < training->steps;
+    if (status == CM_OK)
+        status = save(call, driver);
+    if (status == CM_OK && driver->options.directory)
+        status = draw_loss(call, driver);
+    return status;
+}
+
+cm_status cm_training_run(cm_training *training, const cm_training_run_options *options, cm_training_report *report,
+                          cm_error **error)
+{
+    if (report)
+        *report = (cm_training_report){0};
+    if (!training)
+        return api_misuse(error, "cm_training_run: a null training");
+    Driver driver = {.training = training, .saved_step = -1};
+    API_OPTIONS(driver.options, options);
+    cm_status status = api_run(training->context, error, run_body, &driver);
+    if (driver.log)
+        fclose(driver.log);
+    if (report)
+        *report = driver.report;
+    return status;
+}
