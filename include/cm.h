@@ -195,6 +195,8 @@ typedef struct cm_entry {
     const char *name;
     const char *signature; /* as written; empty where there is none */
     const char *doc;       /* the comment above it, or null */
+    int argument_count;    /* parameters without a default */
+    int axis_count;        /* declared generic axes without a default size */
     int line, column;      /* 0: not of this file */
 } cm_entry;
 
@@ -224,6 +226,16 @@ typedef struct cm_compile_options {
 CM_API cm_status cm_compile(cm_program *program, const char *entry, const cm_compile_options *options,
                             cm_executable **executable, cm_error **error);
 CM_API void cm_executable_free(cm_executable *executable);
+
+typedef struct cm_input {
+    const char *name; /* of the input; null: the next one that the caller has to give, in order */
+    cm_array array;
+} cm_input;
+
+/* The sizes of an entry's generic axes, as these inputs have them by the axes of its signature.  `bindings` has room for
+ * `capacity`; `count` gets how many there are.  The names live as long as the program. */
+CM_API cm_status cm_infer_bindings(cm_program *program, const char *entry, const cm_input *inputs, size_t input_count,
+                                   cm_binding *bindings, size_t capacity, size_t *count, cm_error **error);
 
 typedef struct cm_compile_stats {
     double seconds;      /* from syntax tree to machine code */
@@ -273,13 +285,16 @@ CM_API cm_status cm_parameters_create_empty(cm_context *context, cm_parameters *
 /* What a file holds: .safetensors, .npy, one array of an .npz (FILE.npz:NAME), .png, idx files (.gz, *ubyte), or a folder of
  * .png.  An array without a name of its own is named after the file. */
 CM_API cm_status cm_parameters_load(cm_context *context, const char *path, cm_parameters **parameters, cm_error **error);
+/* The fields of a data block, whole, as they lie in their files.  `data` null: that of the only train block. */
+CM_API cm_status cm_parameters_load_data(cm_program *program, const char *data, cm_parameters **parameters, cm_error **error);
 CM_API void cm_parameters_free(cm_parameters *parameters);
 
 typedef struct cm_save_options {
     size_t size;
-    int columns;       /* of a picture grid; 0: as square as it goes */
-    double low, high;  /* values shown as black and white; both 0: -1 and 1 if any value is negative, else 0 and 1 */
-    const char *array; /* which one goes into a file that holds one array; null: the first */
+    int columns;             /* of a picture grid; 0: as square as it goes */
+    double low, high;        /* values shown as black and white; both 0: -1 and 1 if any value is negative, else 0 and 1 */
+    const char *array;       /* which one goes into a file that holds one array; null: the first */
+    const cm_array *beneath; /* points [N, 2] of f32 or f64, drawn under those of a scatter plot */
 } cm_save_options;
 
 /* Written whole or not at all.  By the end of the name: .safetensors (all arrays), .npy (one), .png (one: images [N, H, W, C],
@@ -295,11 +310,6 @@ CM_API cm_status cm_parameters_get(const cm_parameters *parameters, const char *
 CM_API cm_status cm_parameters_set(cm_parameters *parameters, const char *name, const cm_array *array, cm_error **error);
 
 /* ---- running ---- */
-
-typedef struct cm_input {
-    const char *name; /* of the input; null: the next input of role argument or data, in order */
-    cm_array array;
-} cm_input;
 
 typedef struct cm_run_options {
     size_t size;
@@ -402,7 +412,8 @@ CM_API cm_status cm_sample(cm_program *program, const char *entry, const cm_samp
                            cm_error **error);
 
 /* Runs an eval entry over a data set and averages its results, each batch by its number of samples; the last, smaller batch
- * is compiled for its own size.  `data` null: the only data set of the program's train blocks, or the only one that fits. */
+ * is compiled for its own size.  `data` null: that of the program's only train block.  An entry without data runs once.
+ * Results are f64. */
 CM_API cm_status cm_evaluate(cm_program *program, const char *entry, const char *data, const cm_sample_options *options,
                              cm_parameters **results, cm_error **error);
 
@@ -416,9 +427,9 @@ CM_API const char *cm_pass_summary(size_t index);
 /* The program after a pass, as text, freed with cm_text_free. */
 CM_API cm_status cm_dump(cm_program *program, const char *entry, const char *pass, const cm_compile_options *options,
                          char **text, cm_error **error);
-/* The same as a picture (SVG) of the data flow, for passes up to "dce". */
-CM_API cm_status cm_dump_svg(cm_program *program, const char *entry, const char *pass, const cm_compile_options *options,
-                             char **text, cm_error **error);
+/* The fused program as a picture (SVG): kernels, and the arrays that pass between them. */
+CM_API cm_status cm_dump_svg(cm_program *program, const char *entry, const cm_compile_options *options, char **text,
+                             cm_error **error);
 
 #ifdef __cplusplus
 }

@@ -233,8 +233,9 @@ cm_status api_copy_text(ApiCall *call, const char *text, size_t length, char **c
 
 cm_status api_blame_program(ApiCall *call)
 {
-    return call->diags.list.count ? CM_PROGRAM_ERROR
-                                  : api_fail(call, CM_PROGRAM_ERROR, "the program was refused without a reason (a fault of cm)");
+    return call->diags.list.count
+               ? CM_PROGRAM_ERROR
+               : api_fail(call, CM_PROGRAM_ERROR, "the program was refused without a reason (a fault of cm)");
 }
 
 void api_borrow_arena(ApiCall *call, Arena *arena)

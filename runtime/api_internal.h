@@ -25,8 +25,8 @@ typedef struct ApiCall {
     cm_context *context; /* null before there is one */
     Arena *arena;        /* of this call: freed when it returns */
     DiagSink diags;
-    const char *reason;                 /* of a failure that is not the program's */
-    Arena *borrowed[API_MAX_BORROWED];  /* arenas of handles that leave to `escape` during this call */
+    const char *reason;                  /* of a failure that is not the program's */
+    Arena *borrowed[API_MAX_BORROWED];   /* arenas of handles that leave to `escape` during this call */
     int borrowed_count, borrowed_before; /* now, and when the lock was taken */
     /* Given back when the call ends, however it ends: */
     pthread_mutex_t *lock;
@@ -113,7 +113,9 @@ struct cm_program {
     const char *directory; /* of the file; "." for text */
     uint64_t hash;         /* of all text that was read, the library's too */
     Program *program;
+    const File *file;
     const char **signatures; /* of the entries */
+    const Decl **decls;      /* of the entries; null where there is none in this file */
     LIST(cm_executable *) executables;
 };
 
@@ -188,9 +190,13 @@ const char *parameters_write(Arena *arena, const cm_parameters *parameters, cons
 /* ---- data ---- */
 
 struct Dataset;
-/* Opens the fields of a data block that the ports of role data want, in `arena` (with an escape).  Generators run once. */
+/* Opens the fields of a data block that the ports of role data want (all, if `executable` is null), in `arena` (with an escape).
+ * Generators run once. */
 cm_status dataset_open_for(ApiCall *call, cm_program *program, const DataSet *declared, const cm_executable *executable,
                            const cm_compile_options *options, Arena *arena, struct Dataset **dataset);
+
+/* `name` null: the data of the program's only train block. */
+cm_status program_choose_data(ApiCall *call, cm_program *program, const char *name, const DataSet **data);
 
 /* ---- training ---- */
 
@@ -204,10 +210,10 @@ struct cm_training {
     Arena *arena;               /* of the data and of the addresses below */
     struct Dataset *data;       /* null: a loss without data */
     struct BatchReader *reader;
-    cm_parameters *initial;     /* while the training is made */
-    cm_parameters *state;       /* weights, optimiser, averages: one array for each port that is kept */
-    void **in, **out;           /* by port */
-    int *field;                 /* by input: which field of the data, or -1 */
+    cm_parameters *initial; /* while the training is made */
+    cm_parameters *state;   /* weights, optimiser, averages: one array for each port that is kept */
+    void **in, **out;       /* by port */
+    int *field;             /* by input: which field of the data, or -1 */
     int32_t step_input, steps_input;
     uint32_t key_input[2];
     float loss, grad_norm;

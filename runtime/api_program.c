@@ -98,12 +98,17 @@ static const char *decl_signature(Arena *arena, const Source *source, const Decl
 static void find_signatures(cm_program *program, const File *file)
 {
     int count = program_entry_count(program->program);
+    program->file = file;
     program->signatures = arena_array(program->arena, const char *, count);
+    program->decls = arena_array(program->arena, const Decl *, count);
     for (int i = 0; i < count; i++) {
         program->signatures[i] = "";
         for (int k = 0; k < file->decls.count; k++) {
-            if (is_decl_of_entry(file->decls.items[k], program_entry(program->program, i)))
-                program->signatures[i] = decl_signature(program->arena, &program->source, file->decls.items[k]);
+            const Decl *decl = file->decls.items[k];
+            if (!is_decl_of_entry(decl, program_entry(program->program, i)))
+                continue;
+            program->signatures[i] = decl_signature(program->arena, &program->source, decl);
+            program->decls[i] = decl;
         }
     }
 }
@@ -153,8 +158,8 @@ static cm_status take_source(ApiCall *call, LoadCall *load, cm_program *program)
         if (load->length > LARGEST_SOURCE)
             return api_fail(call, CM_INVALID_ARGUMENT, "a program of %zu bytes is too large", load->length);
         const char *name = load->name ? load->name : "<text>";
-        program->source = (Source){arena_copy_text(arena, name, strlen(name)),
-                                   arena_copy_text(arena, load->text, load->length), load->length};
+        program->source = (Source){arena_copy_text(arena, name, strlen(name)), arena_copy_text(arena, load->text, load->length),
+                                   load->length};
     }
     program->directory = path_directory(arena, program->source.name);
     program->hash = hash_bytes(program->source.text, program->source.length, 0);
@@ -257,10 +262,13 @@ cm_status cm_program_entry(const cm_program *program, size_t index, cm_entry *ou
     if (index >= cm_program_entry_count(program))
         return CM_INVALID_ARGUMENT;
     const Entry *entry = program_entry(program->program, (int)index);
-    *out = (cm_entry){.kind = (cm_entry_kind)entry->kind,
-                      .name = entry->name,
-                      .signature = program->signatures[index],
-                      .doc = entry->doc};
+    *out = (cm_entry){
+        .kind = (cm_entry_kind)entry->kind, .name = entry->name, .signature = program->signatures[index], .doc = entry->doc};
+    const Decl *decl = program->decls[index];
+    for (int i = 0; decl && i < decl->params.count; i++)
+        out->argument_count += !decl->params.items[i].initial;
+    for (int i = 0; decl && i < decl->generics.count; i++)
+        out->axis_count += !decl->generics.items[i].initial;
     if (entry->span.source == &program->source) {
         Position position = span_position(entry->span);
         out->line = position.line;
@@ -318,7 +326,8 @@ static cm_status choose_only(ApiCall *call, const cm_program *program, int kind,
     *chosen = NULL;
     if (!count)
         return api_fail(call, CM_INVALID_ARGUMENT, "%s has no %s", program->source.name, what);
-    return api_fail(call, CM_INVALID_ARGUMENT, "%s has several of the kind %s, name one: %s", program->source.name, what, names.data);
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has several of the kind %s, name one: %s", program->source.name, what,
+                    names.data);
 }
 
 cm_status program_choose_entry(ApiCall *call, const cm_program *program, const char *name, int kind, const Entry **chosen)
@@ -337,6 +346,134 @@ cm_status program_choose_entry(ApiCall *call, const cm_program *program, const c
         }
     }
     return no_such_entry(call, program, name, kind);
+}
+
+static const DataSet *data_of_training(ApiCall *call, const cm_program *program)
+{
+    const Entry *train;
+    if (program_choose_entry(call, program, NULL, ENTRY_train, &train) != CM_OK) {
+        call->reason = NULL;
+        return NULL;
+    }
+    const TrainRun *run = program_train(program->program, train);
+    return run ? run->data : NULL;
+}
+
+cm_status program_choose_data(ApiCall *call, cm_program *program, const char *name, const DataSet **data)
+{
+    api_lock(call, &program->mutex);
+    api_borrow_arena(call, program->arena);
+    *data = name ? program_data(program->program, name) : data_of_training(call, program);
+    api_unlock(call);
+    if (*data)
+        return CM_OK;
+    if (call->diags.list.count)
+        return CM_PROGRAM_ERROR;
+    if (name)
+        return api_fail(call, CM_INVALID_ARGUMENT, "%s has no data %s", program->source.name, name);
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no single train block to take the data from: name the data",
+                    program->source.name);
+}
+
+/* ---- sizes of axes from arrays ---- */
+
+typedef struct InferCall {
+    cm_program *program;
+    const char *entry;
+    const cm_input *inputs;
+    size_t input_count;
+    cm_binding *bindings;
+    size_t capacity, count;
+} InferCall;
+
+static bool is_dim(const cm_program *program, const char *label)
+{
+    for (int i = 0; i < program->file->decls.count; i++) {
+        const Decl *decl = program->file->decls.items[i];
+        if (decl->kind == DECL_dim && decl->name && strcmp(decl->name, label) == 0)
+            return true;
+    }
+    return false;
+}
+
+static cm_status bind_axis(ApiCall *call, InferCall *infer, const char *axis, int64_t size)
+{
+    for (size_t i = 0; i < infer->count; i++) {
+        if (strcmp(infer->bindings[i].axis, axis) != 0)
+            continue;
+        if (infer->bindings[i].size == size)
+            return CM_OK;
+        return api_fail(call, CM_MISMATCH, "axis %s has size %lld in one input and %lld in another", axis,
+                        (long long)infer->bindings[i].size, (long long)size);
+    }
+    if (infer->count == infer->capacity)
+        return api_fail(call, CM_INVALID_ARGUMENT, "there is no room for more than %zu bindings", infer->capacity);
+    infer->bindings[infer->count++] = (cm_binding){axis, size};
+    return CM_OK;
+}
+
+/* Axes before `..` count from the left, those behind it from the right. */
+static cm_status bind_array(ApiCall *call, InferCall *infer, const TypeExpr *type, const cm_array *array)
+{
+    int written = type->axes.count;
+    bool behind = false;
+    for (int i = 0; i < written; i++) {
+        const AxisExpr *axis = &type->axes.items[i];
+        behind = behind || axis->rest;
+        int place = behind ? array->rank - written + i : i;
+        if (axis->rest || !axis->label || axis->size || place < 0 || place >= array->rank ||
+            is_dim(infer->program, axis->label))
+            continue;
+        cm_status status = bind_axis(call, infer, axis->label, array->dim[place]);
+        if (status != CM_OK)
+            return status;
+    }
+    return CM_OK;
+}
+
+static const Decl *decl_of(const cm_program *program, const Entry *entry)
+{
+    for (int i = 0; i < program_entry_count(program->program); i++) {
+        if (program_entry(program->program, i) == entry)
+            return program->decls[i];
+    }
+    return NULL;
+}
+
+static cm_status infer_body(ApiCall *call, void *parameters)
+{
+    InferCall *infer = parameters;
+    const Entry *entry;
+    cm_status status = program_choose_entry(call, infer->program, infer->entry, -1, &entry);
+    if (status != CM_OK)
+        return status;
+    const Decl *decl = decl_of(infer->program, entry);
+    for (size_t i = 0; decl && i < infer->input_count; i++) {
+        const cm_input *input = &infer->inputs[i];
+        for (int k = 0; k < decl->params.count; k++) {
+            const Param *param = &decl->params.items[k];
+            bool fits = input->name ? strcmp(param->name, input->name) == 0 : (size_t)k == i;
+            if (!fits || !param->type || param->type->kind != TYPE_tensor)
+                continue;
+            status = bind_array(call, infer, param->type, &input->array);
+            if (status != CM_OK)
+                return status;
+        }
+    }
+    return CM_OK;
+}
+
+cm_status cm_infer_bindings(cm_program *program, const char *entry, const cm_input *inputs, size_t input_count,
+                            cm_binding *bindings, size_t capacity, size_t *count, cm_error **error)
+{
+    if (count)
+        *count = 0;
+    if (!program || !count || (!inputs && input_count) || (!bindings && capacity))
+        return api_misuse(error, "cm_infer_bindings: a null program, inputs or place for the bindings");
+    InferCall call = {program, entry, inputs, input_count, bindings, capacity, 0};
+    cm_status status = api_run(program->context, error, infer_body, &call);
+    *count = status == CM_OK ? call.count : 0;
+    return status;
 }
 
 /* ---- elaborating ---- */

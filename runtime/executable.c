@@ -114,10 +114,9 @@ static cm_status lower(ApiCall *call, cm_executable *executable, const Specialis
     executable->outputs = specialised->outputs.items;
     executable->output_count = specialised->outputs.count;
     executable->alias = executable_aliases(executable->arena, specialised);
-    PipelineOptions pipeline = {.lower = {.no_fuse = options->no_fuse != 0,
-                                          .alias = executable->alias,
-                                          .memory_limit = options->memory_limit},
-                                .stop_after = -1};
+    PipelineOptions pipeline = {
+        .lower = {.no_fuse = options->no_fuse != 0, .alias = executable->alias, .memory_limit = options->memory_limit},
+        .stop_after = -1};
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);
     if (!plan)
         return api_blame_program(call);
@@ -232,10 +231,9 @@ _Static_assert(SAME(ARGUMENT, argument) && SAME(PARAMETER, parameter) && SAME(ST
 const char *role_name(PortRole role)
 {
     static const char *const names[] = {
-        [PORT_argument] = "argument", [PORT_parameter] = "parameter", [PORT_state] = "state",
-        [PORT_ema] = "average",       [PORT_data] = "data",           [PORT_step] = "step",
-        [PORT_steps] = "steps",       [PORT_key] = "key",             [PORT_result] = "result",
-        [PORT_loss] = "loss",         [PORT_grad_norm] = "grad_norm", [PORT_finite] = "finite",
+        [PORT_argument] = "argument", [PORT_parameter] = "parameter", [PORT_state] = "state",         [PORT_ema] = "average",
+        [PORT_data] = "data",         [PORT_step] = "step",           [PORT_steps] = "steps",         [PORT_key] = "key",
+        [PORT_result] = "result",     [PORT_loss] = "loss",           [PORT_grad_norm] = "grad_norm", [PORT_finite] = "finite",
     };
     return names[role];
 }

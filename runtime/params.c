@@ -2,6 +2,7 @@
 #include "runtime/api_internal.h"
 
 #include "base/file.h"
+#include "runtime/dataset.h"
 #include "runtime/format.h"
 #include "runtime/picture.h"
 
@@ -243,6 +244,38 @@ cm_status cm_parameters_create_empty(cm_context *context, cm_parameters **parame
     return finish(&call, api_run(context, error, create_body, &call), parameters);
 }
 
+/* ---- data ---- */
+
+typedef struct DataCall {
+    MakeCall make;
+    const char *data;
+} DataCall;
+
+static cm_status data_body(ApiCall *call, void *parameters)
+{
+    DataCall *load = parameters;
+    const DataSet *declared;
+    Dataset *data;
+    cm_status status = make_set(call, &load->make);
+    if (status == CM_OK)
+        status = program_choose_data(call, load->make.program, load->data, &declared);
+    if (status == CM_OK)
+        status = dataset_open_for(call, load->make.program, declared, NULL, &(cm_compile_options){0}, call->arena, &data);
+    for (int i = 0; status == CM_OK && i < data->fields.count; i++)
+        add_copy(call, load->make.parameters, data->fields.items[i].name, &data->fields.items[i]);
+    return status;
+}
+
+cm_status cm_parameters_load_data(cm_program *program, const char *data, cm_parameters **parameters, cm_error **error)
+{
+    if (parameters)
+        *parameters = NULL;
+    if (!program || !parameters)
+        return api_misuse(error, "cm_parameters_load_data: a null program or place for the set");
+    DataCall call = {.make = {.program = program}, .data = data};
+    return finish(&call.make, api_run(program->context, error, data_body, &call), parameters);
+}
+
 /* ---- reading ---- */
 
 static bool ends_with(const char *path, const char *end)
@@ -286,8 +319,8 @@ static const char *read_one(Arena *arena, const char *path, Array *array)
     else if (ends_with(path, ".gz") || ends_with(path, "ubyte"))
         reason = idx_read(arena, path, array);
     else
-        return arena_printf(arena, "%s: arrays are read from .safetensors, .npy, .npz:NAME, .png, idx files and folders of .png",
-                            path);
+        return arena_printf(
+            arena, "%s: arrays are read from .safetensors, .npy, .npz:NAME, .png, idx files and folders of .png", path);
     array->name = base_name(arena, path);
     return reason;
 }
@@ -376,18 +409,35 @@ static const char *write_png(Arena *arena, const char *path, const Array *array,
     return reason ? arena_printf(arena, "%s: %s: %s", path, array->name, reason) : png_write(arena, path, &image);
 }
 
-static const char *write_svg(Arena *arena, const char *path, const Array *array)
+static bool is_points(const Array *array)
 {
-    if (array->type.rank != 2 || array->type.dim[1] != 2)
-        return arena_printf(arena, "%s: %s is %s; a scatter plot takes points [N, 2]", path, array->name,
-                            array_type_text(arena, &array->type));
+    return array->type.rank == 2 && array->type.dim[1] == 2;
+}
+
+static Series scatter(Arena *arena, const Array *array, const char *name)
+{
     int64_t count = array->type.dim[0];
     double *points = arena_array(arena, double, 2 * count);
     for (int64_t i = 0; i < 2 * count; i++)
         points[i] = element(array, i);
-    Series series = {.x = points, .y = points + 1, .count = count, .stride = 2, .mark = MARK_dots};
+    return (Series){.name = name, .x = points, .y = points + 1, .count = count, .stride = 2, .mark = MARK_dots};
+}
+
+static const char *write_svg(Arena *arena, const char *path, const Array *array, const cm_save_options *options)
+{
+    Series series[2];
+    Array beneath = {0};
+    int count = 0;
+    if (!is_points(array))
+        return arena_printf(arena, "%s: %s is %s; a scatter plot takes points [N, 2]", path, array->name,
+                            array_type_text(arena, &array->type));
+    if (options->beneath && api_type_in(options->beneath, &beneath.type) && is_points(&beneath)) {
+        beneath.data = options->beneath->data;
+        series[count++] = scatter(arena, &beneath, "data");
+    }
+    series[count++] = scatter(arena, array, count ? array->name : NULL);
     Text svg = text_new(arena);
-    picture_plot(&svg, &series, 1, &(PlotOptions){.title = array->name, .equal_axes = true});
+    picture_plot(&svg, series, count, &(PlotOptions){.title = array->name, .equal_axes = true});
     return file_write_atomic(arena, path, svg.data, svg.length);
 }
 
@@ -412,7 +462,7 @@ const char *parameters_write(Arena *arena, const cm_parameters *parameters, cons
     if (ends_with(path, ".png"))
         return write_png(arena, path, array, options);
     if (ends_with(path, ".svg"))
-        return write_svg(arena, path, array);
+        return write_svg(arena, path, array, options);
     return arena_printf(arena, "%s: arrays are written to .safetensors, .npy, .png and .svg", path);
 }
 

@@ -45,16 +45,16 @@ static const char *generate(void *state, Arena *arena, const DataField *field, A
 cm_status dataset_open_for(ApiCall *call, cm_program *program, const DataSet *declared, const cm_executable *executable,
                            const cm_compile_options *options, Arena *arena, Dataset **dataset)
 {
-    const char **wanted = arena_array(call->arena, const char *, executable->input_count);
-    int count = 0;
-    for (int i = 0; i < executable->input_count; i++) {
+    int inputs = executable ? executable->input_count : 0, count = 0;
+    const char **wanted = arena_array(call->arena, const char *, inputs);
+    for (int i = 0; i < inputs; i++) {
         if (executable->inputs[i].role == PORT_data)
             wanted[count++] = executable->inputs[i].path;
     }
     Generator generator = {call, program, options};
     DatasetOptions open = {.directory = program->directory,
                            .search_path = call->context->data_path,
-                           .wanted = wanted,
+                           .wanted = executable ? wanted : NULL,
                            .wanted_count = count,
                            .generate = generate,
                            .state = &generator};
@@ -82,8 +82,8 @@ static cm_status open_data(ApiCall *call, cm_training *training, const DataSet *
     }
     if (!wanted || !declared)
         return CM_OK;
-    cm_status status = dataset_open_for(call, training->program, declared, executable, &training->options, training->arena,
-                                        &training->data);
+    cm_status status =
+        dataset_open_for(call, training->program, declared, executable, &training->options, training->arena, &training->data);
     if (status != CM_OK)
         return status;
     for (int i = 0; i < executable->input_count; i++) {
@@ -122,8 +122,8 @@ static cm_status make_state(ApiCall *call, cm_training *training)
         if (!value && port->role == PORT_parameter)
             return api_fail(call, CM_MISMATCH, "nothing says how weight %s starts", port->path);
         if (value && !ir_type_equal(&value->type, &port->type))
-            return api_fail(call, CM_MISMATCH, "%s: expected %s, got %s", port->path,
-                            array_type_text(call->arena, &port->type), array_type_text(call->arena, &value->type));
+            return api_fail(call, CM_MISMATCH, "%s: expected %s, got %s", port->path, array_type_text(call->arena, &port->type),
+                            array_type_text(call->arena, &value->type));
         Array *array = parameters_add(call, training->state, port->path, port->type);
         if (value && array_bytes(array))
             memcpy(array->data, value->data, array_bytes(array));
@@ -218,7 +218,8 @@ static cm_status take_run(ApiCall *call, cm_training *training, const cm_trainin
     training->seed = (uint64_t)(options->seed ? *options->seed : run->seed);
     training->steps_input = (int32_t)training->steps;
     training->options = (cm_compile_options){.no_fuse = options->no_fuse, .memory_limit = options->memory_limit};
-    training->options.device = options->device ? arena_copy_text(training->arena, options->device, strlen(options->device)) : NULL;
+    training->options.device =
+        options->device ? arena_copy_text(training->arena, options->device, strlen(options->device)) : NULL;
     return CM_OK;
 }
 
@@ -266,8 +267,8 @@ static cm_status create_body(ApiCall *call, void *parameters)
     return status;
 }
 
-cm_status cm_training_create(cm_program *program, const char *entry, const cm_training_options *options,
-                             cm_training **training, cm_error **error)
+cm_status cm_training_create(cm_program *program, const char *entry, const cm_training_options *options, cm_training **training,
+                             cm_error **error)
 {
     if (training)
         *training = NULL;

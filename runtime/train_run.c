@@ -105,7 +105,8 @@ static cm_status draw_loss(ApiCall *call, const Driver *driver)
     }
     Series series = {.name = "loss", .x = x, .y = y, .count = count, .mark = MARK_line, .smooth = true};
     Text svg = text_new(call->arena);
-    PlotOptions options = {.title = driver->training->executable->entry, .x_label = "step", .y_label = "loss", .log_y = positive};
+    PlotOptions options = {
+        .title = driver->training->executable->entry, .x_label = "step", .y_label = "loss", .log_y = positive};
     picture_plot(&svg, &series, 1, &options);
     const char *reason = file_write_atomic(call->arena, file_of(driver, call->arena, "loss.svg"), svg.data, svg.length);
     return reason ? api_fail(call, CM_IO_ERROR, "%s", reason) : CM_OK;
