@@ -1,0 +1,220 @@
+/* Machine code kept on disk, by a key of everything that it depends on.
+ *
+ * An entry is executed when it is read, so the directory is private and entries of other users are refused.  A file that is
+ * damaged in any way is a miss.  Nothing is locked: files are written aside and renamed, the last writer wins. */
+#include "backends/cpu/cpu_internal.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const int64_t CACHE_BYTES = (int64_t)512 << 20;
+static const char SUFFIX[] = ".kernel";
+
+typedef struct Header {
+    char magic[8];
+    uint64_t key, outline; /* `outline`: a second look at the kernel, independent of its hash */
+    uint64_t size, checksum;
+    CpuKernel shape;
+} Header;
+static const char MAGIC[8] = "cmcpu01";
+
+/* ---- the key ---- */
+
+/* Code from another build of this library may differ though the kernel does not: the linker's build id tells. */
+static int add_build_id(struct dl_phdr_info *info, size_t size, void *state)
+{
+    (void)size;
+    bool ours = false;
+    uintptr_t here = (uintptr_t)&MAGIC;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        uintptr_t start = info->dlpi_addr + part->p_vaddr;
+        ours |= part->p_type == PT_LOAD && here >= start && here < start + part->p_memsz;
+    }
+    for (int i = 0; ours && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type == PT_NOTE)
+            *(uint64_t *)state =
+                hash_bytes((const void *)(info->dlpi_addr + part->p_vaddr), part->p_filesz, *(uint64_t *)state);
+    }
+    return ours;
+}
+
+uint64_t cache_key(const CpuTarget *target, const Kernel *kernel)
+{
+    uint64_t parts[4] = {kernel_hash(kernel), target->hash, 0, 0};
+    unsigned major, minor, patch;
+    LLVMGetVersion(&major, &minor, &patch);
+    parts[2] = (uint64_t)major << 32 | minor << 16 | patch;
+    parts[3] = hash_bytes(CM_VERSION, strlen(CM_VERSION), 0);
+    dl_iterate_phdr(add_build_id, &parts[3]);
+    return hash_bytes(parts, sizeof parts, 7);
+}
+
+static uint64_t outline_of(const Kernel *kernel)
+{
+    int64_t facts[8] = {kernel->buffers.count, kernel->outer.count, kernel->stages.count, kernel_points(kernel)};
+    for (int i = 0; i < kernel->stages.count; i++) {
+        const KStage *stage = &kernel->stages.items[i];
+        facts[4] = 31 * facts[4] + stage->insts.count;
+        facts[5] = 31 * facts[5] + stage->stores.count;
+        for (int a = 0; a < stage->axes.count; a++)
+            facts[6] = 31 * facts[6] + stage->axes.items[a].extent;
+    }
+    for (int i = 0; i < kernel->buffers.count; i++)
+        facts[7] = 31 * facts[7] + kernel->buffers.items[i].count;
+    return hash_bytes(facts, sizeof facts, 9);
+}
+
+/* ---- files ---- */
+
+static const char *entry_path(Arena *arena, const char *directory, uint64_t key)
+{
+    return path_join(arena, directory, arena_printf(arena, "%016llx%s", (unsigned long long)key, SUFFIX));
+}
+
+static bool is_private(const struct stat *status)
+{
+    return status->st_uid == geteuid() && (status->st_mode & 022) == 0;
+}
+
+/* The directory, made if need be; false if it is not ours alone to write. */
+static bool usable_directory(Arena *arena, const char *directory)
+{
+    struct stat status;
+    if (stat(directory, &status) != 0) {
+        const char *parent = path_directory(arena, directory);
+        if (file_make_directories(arena, parent) || (mkdir(directory, 0700) != 0 && stat(directory, &status) != 0))
+            return false;
+        if (stat(directory, &status) != 0)
+            return false;
+    }
+    return S_ISDIR(status.st_mode) && is_private(&status);
+}
+
+static bool read_fully(int file, unsigned char *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t got = read(file, bytes + done, size - done);
+        if (got <= 0)
+            return false;
+        done += (size_t)got;
+    }
+    return true;
+}
+
+static unsigned char *read_entry(Arena *arena, const char *path, size_t *size)
+{
+    int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0)
+        return NULL;
+    struct stat status;
+    unsigned char *bytes = NULL;
+    if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && is_private(&status) && status.st_size < CACHE_BYTES &&
+        status.st_size >= (off_t)sizeof(Header)) {
+        *size = (size_t)status.st_size;
+        bytes = arena_alloc(arena, *size);
+        if (!read_fully(file, bytes, *size))
+            bytes = NULL;
+        else
+            futimens(file, NULL); /* trimming drops what was not used for longest */
+    }
+    close(file);
+    return bytes;
+}
+
+bool cache_read(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, CpuObject *object)
+{
+    struct stat status;
+    if (stat(directory, &status) != 0 || !is_private(&status))
+        return false;
+    size_t size = 0;
+    unsigned char *bytes = read_entry(arena, entry_path(arena, directory, key), &size);
+    if (!bytes)
+        return false;
+    Header header;
+    memcpy(&header, bytes, sizeof header);
+    const unsigned char *code = bytes + sizeof header;
+    if (memcmp(header.magic, MAGIC, sizeof MAGIC) != 0 || header.key != key || header.outline != outline_of(kernel) ||
+        header.size != size - sizeof header || header.checksum != hash_bytes(code, header.size, key) ||
+        header.shape.phase_count < 0 || header.shape.phase_count > CPU_MAX_PHASES)
+        return false;
+    for (int i = 0; i < CPU_MAX_PHASES; i++)
+        header.shape.phases[i].entry = NULL;
+    *object = (CpuObject){.shape = header.shape, .bytes = code, .size = header.size};
+    return true;
+}
+
+void cache_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object)
+{
+    if (!usable_directory(arena, directory))
+        return;
+    Header header = {.key = key, .outline = outline_of(kernel), .size = object->size, .shape = object->shape};
+    memcpy(header.magic, MAGIC, sizeof MAGIC);
+    header.checksum = hash_bytes(object->bytes, object->size, key);
+    unsigned char *bytes = arena_alloc(arena, sizeof header + object->size);
+    memcpy(bytes, &header, sizeof header);
+    memcpy(bytes + sizeof header, object->bytes, object->size);
+    /* A cache that cannot be written is only slower. */
+    const char *reason = file_write_atomic(arena, entry_path(arena, directory, key), bytes, sizeof header + object->size);
+    (void)reason;
+}
+
+/* ---- trimming ---- */
+
+typedef struct Entry {
+    const char *path;
+    int64_t bytes;
+    struct timespec used;
+} Entry;
+
+static int by_last_use(const void *a, const void *b)
+{
+    const Entry *x = a, *y = b;
+    if (x->used.tv_sec != y->used.tv_sec)
+        return x->used.tv_sec < y->used.tv_sec ? -1 : 1;
+    return (x->used.tv_nsec > y->used.tv_nsec) - (x->used.tv_nsec < y->used.tv_nsec);
+}
+
+static bool has_suffix(const char *name)
+{
+    size_t length = strlen(name), tail = sizeof SUFFIX - 1;
+    return length > tail && strcmp(name + length - tail, SUFFIX) == 0;
+}
+
+void cache_trim(Arena *arena, const char *directory)
+{
+    DIR *open = opendir(directory);
+    if (!open)
+        return;
+    LIST(Entry) entries = {0};
+    int64_t total = 0;
+    for (struct dirent *item; (item = readdir(open)) != NULL;) {
+        struct stat status;
+        if (!has_suffix(item->d_name))
+            continue;
+        Entry entry = {.path = path_join(arena, directory, item->d_name)};
+        if (lstat(entry.path, &status) != 0 || !S_ISREG(status.st_mode))
+            continue;
+        entry.bytes = status.st_size;
+        entry.used = status.st_mtim;
+        total += entry.bytes;
+        list_push(arena, &entries, entry);
+    }
+    closedir(open);
+    if (total <= CACHE_BYTES)
+        return;
+    qsort(entries.items, (size_t)entries.count, sizeof *entries.items, by_last_use);
+    for (int i = 0; i < entries.count && total > CACHE_BYTES / 4 * 3; i++) {
+        total -= entries.items[i].bytes;
+        unlink(entries.items[i].path);
+    }
+}
