@@ -435,9 +435,9 @@ static const char *write_svg(Arena *arena, const char *path, const Array *array,
         beneath.data = options->beneath->data;
         series[count++] = scatter(arena, &beneath, "data");
     }
-    series[count++] = scatter(arena, array, count ? array->name : NULL);
+    series[count] = scatter(arena, array, count ? array->name : NULL);
     Text svg = text_new(arena);
-    picture_plot(&svg, series, count, &(PlotOptions){.title = array->name, .equal_axes = true});
+    picture_plot(&svg, series, count + 1, &(PlotOptions){.title = array->name, .equal_axes = true});
     return file_write_atomic(arena, path, svg.data, svg.length);
 }
 

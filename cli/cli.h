@@ -1,0 +1,132 @@
+/* What the verbs of cmc share: verbs and options from their tables, a loaded program, messages, printing.
+ *
+ * Exit status: 0 done; 1 the program, the data or the surroundings are at fault; 2 the call is. */
+#ifndef CM_CLI_CLI_H
+#define CM_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "cm.h"
+
+enum { STATUS_DONE = 0, STATUS_FAULT = 1, STATUS_USAGE = 2 };
+
+/* ---- verbs ---- */
+
+typedef enum VerbId {
+#define VERB(name, operands, summary) VERB_##name,
+#include "cli/verbs.def"
+    VERB_COUNT
+} VerbId;
+
+struct Options;
+typedef struct Verb {
+    const char *name, *operands, *summary;
+    int (*run)(const struct Options *options);
+} Verb;
+extern const Verb verbs[VERB_COUNT];
+#define VERB(name, operands, summary) int verb_##name(const struct Options *options);
+#include "cli/verbs.def"
+
+/* ---- options ---- */
+
+typedef struct TextList {
+    const char **items;
+    int count;
+} TextList;
+typedef struct Number {
+    bool given;
+    int64_t value;
+} Number;
+
+/* How a field is read. */
+typedef enum OptionKind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_LIST } OptionKind;
+#define OPTION_TYPE_FLAG bool
+#define OPTION_TYPE_TEXT const char *
+#define OPTION_TYPE_NUMBER Number
+#define OPTION_TYPE_LIST TextList
+
+typedef struct Options {
+    VerbId verb;
+    TextList operands;
+#define OPTION(name, letter, value, verbs, kind, help) OPTION_TYPE_##kind name;
+#include "cli/options.def"
+} Options;
+
+typedef struct OptionRow {
+    const char *name; /* as written: with - for _ */
+    char letter;
+    const char *value;
+    unsigned verbs; /* a bit each */
+    OptionKind kind;
+    const char *help;
+    size_t offset; /* in Options */
+} OptionRow;
+extern const OptionRow option_rows[];
+extern const int option_count;
+
+/* Reads what stands behind the verb.  False after a message on standard error. */
+bool options_read(Options *options, VerbId verb, int count, char **words);
+void options_free(Options *options);
+void print_help(FILE *out);
+void print_verb_help(VerbId verb, FILE *out);
+
+/* ---- messages ---- */
+
+/* "cmc: ..." on standard error; STATUS_USAGE, to be returned. */
+int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Prints a failure of the library (as JSON on standard output if asked) and frees it; the exit status that fits. */
+int report_failure(const Options *options, cm_status status, cm_error *error);
+void remark(const Options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- a program on the command line ---- */
+
+typedef struct Session {
+    const Options *options;
+    cm_context *context;
+    cm_program *program;
+    const char *path;
+} Session;
+
+/* The context, and the program if the verb's first operand is one.  Anything but STATUS_DONE is to be returned, after
+ * session_close. */
+int session_open(Session *session, const Options *options, bool program);
+void session_close(Session *session);
+const char *session_entry(const Session *session); /* from the operands or --entry; null if there is none */
+cm_compile_options session_compile_options(const Session *session);
+
+/* Arguments from --arg, as inputs and as the sizes of axes that follow from them. */
+typedef struct Arguments {
+    cm_input *inputs;
+    size_t count;
+    cm_parameters **files; /* one for each input */
+    cm_binding bindings[64];
+    size_t binding_count;
+} Arguments;
+int arguments_read(Session *session, const char *entry, Arguments *arguments);
+/* Numbers get the element types that the entry wants, now that it is known. */
+int arguments_settle(Session *session, Arguments *arguments, const cm_executable *executable);
+void arguments_free(Arguments *arguments);
+
+bool needs_weights(const cm_executable *executable);
+/* From --weights, out/NAME or beside the file.  Leaves null if none of them is there. */
+int session_weights(Session *session, cm_parameters **weights);
+/* The folder of a train run: out/NAME. */
+void run_directory(char *path, size_t size, const char *train);
+/* The name of the only train block, or null. */
+const char *only_train(const cm_program *program);
+
+/* ---- printing ---- */
+
+void print_array(FILE *out, const char *name, const cm_array *array);
+void json_text(FILE *out, const char *text); /* quoted; null is null */
+void json_number(FILE *out, double value);   /* nan and infinities are null */
+void json_array(FILE *out, const cm_array *array);
+double array_number(const cm_array *array, int64_t index);
+int64_t array_count(const cm_array *array);
+void format_bytes(char *text, size_t size, int64_t bytes); /* "12.3 MiB" */
+void format_seconds(char *text, size_t size, double seconds);
+double clock_seconds(void);
+bool make_parent_directories(const char *path);
+
+#endif

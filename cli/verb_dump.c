@@ -1,0 +1,33 @@
+/* cmc dump: a program after any stage of the compiler, as text or as a picture. */
+#include "cli/cli.h"
+
+#include <string.h>
+
+static int place_text(const Options *options, const char *text)
+{
+    FILE *out = options->out && strcmp(options->out, "-") != 0 ? fopen(options->out, "wb") : stdout;
+    bool written = out && fputs(text, out) >= 0;
+    if (out && out != stdout)
+        written = fclose(out) == 0 && written;
+    if (!written)
+        fprintf(stderr, "error: %s cannot be written\n", options->out ? options->out : "standard output");
+    return written ? STATUS_DONE : STATUS_FAULT;
+}
+
+int verb_dump(const Options *options)
+{
+    Session session;
+    char *text = NULL;
+    int code = session_open(&session, options, true);
+    if (code == STATUS_DONE) {
+        cm_compile_options compile = session_compile_options(&session);
+        const char *entry = session_entry(&session), *pass = options->after ? options->after : "plan";
+        cm_error *error;
+        cm_status status = options->svg ? cm_dump_svg(session.program, entry, &compile, &text, &error)
+                                        : cm_dump(session.program, entry, pass, &compile, &text, &error);
+        code = status ? report_failure(options, status, error) : place_text(options, text);
+    }
+    cm_text_free(session.context, text);
+    session_close(&session);
+    return code;
+}

@@ -1,0 +1,215 @@
+/* cmc train: runs a train block to its end, or until it is told to stop; then draws a sample picture. */
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 4096, SECONDS_BETWEEN_LINES = 10 };
+
+/* ---- stopping: the second signal ends the process as usual ---- */
+
+static cm_training *volatile running;
+
+static void stop_running(int number)
+{
+    cm_training_stop(running);
+    signal(number, SIG_DFL);
+}
+
+static void catch_signals(cm_training *training)
+{
+    running = training;
+    signal(SIGINT, training ? stop_running : SIG_DFL);
+    signal(SIGTERM, training ? stop_running : SIG_DFL);
+}
+
+/* ---- progress ---- */
+
+typedef struct Progress {
+    const Options *options;
+    int64_t steps;
+    double last; /* when a line was last printed */
+    bool terminal, open;
+} Progress;
+
+static void show_progress(void *state, const cm_step *step, const cm_training_report *so_far)
+{
+    Progress *progress = state;
+    double time = clock_seconds(), wait = progress->terminal ? 0.1 : SECONDS_BETWEEN_LINES;
+    bool last = so_far->step == progress->steps;
+    if (progress->options->quiet || (time - progress->last < wait && !last))
+        return;
+    int64_t done = so_far->step - so_far->first_step;
+    char left[32];
+    format_seconds(left, sizeof left, so_far->train_seconds / (double)done * (double)(progress->steps - so_far->step));
+    fprintf(stderr, "%sstep %lld/%lld  loss %.5g  %.0f samples/s  %s left%s", progress->terminal ? "\r" : "",
+            (long long)so_far->step, (long long)progress->steps, step->loss, so_far->images_per_second, left,
+            progress->terminal ? "\033[K" : "\n");
+    fflush(stderr);
+    progress->last = time;
+    progress->open = progress->terminal;
+}
+
+/* ---- pictures of what was learnt ---- */
+
+static bool shape_of(const cm_executable *executable, cm_port *port)
+{
+    return cm_executable_output(executable, 0, port) == CM_OK;
+}
+
+static const char *picture_ending(const cm_port *port)
+{
+    if (port->rank == 2 && port->dim[1] == 2)
+        return "svg";
+    bool colours = port->rank == 4 && (port->dim[3] == 1 || port->dim[3] == 3 || port->dim[3] == 4);
+    return colours || port->rank == 3 ? "png" : NULL;
+}
+
+/* The first field of the data that holds points, to lie under a scatter plot. */
+static bool points_of_data(const cm_parameters *data, cm_array *points)
+{
+    for (size_t i = 0; i < cm_parameters_count(data); i++) {
+        if (cm_parameters_get(data, cm_parameters_name(data, i), points, NULL) == CM_OK && points->rank == 2 &&
+            points->dim[1] == 2)
+            return true;
+    }
+    return false;
+}
+
+static void draw_entry(Session *session, const char *entry, cm_parameters *weights, const char *directory)
+{
+    cm_compile_options compile = session_compile_options(session);
+    cm_executable *executable;
+    cm_port port;
+    if (cm_compile(session->program, entry, &compile, &executable, NULL))
+        return;
+    const char *ending = shape_of(executable, &port) ? picture_ending(&port) : NULL;
+    cm_executable_free(executable);
+    if (!ending)
+        return;
+    cm_sample_options options = {
+        .size = sizeof options, .compile = compile, .parameters = weights, .seed = session->options->seed.value};
+    cm_parameters *results = NULL, *data = NULL;
+    cm_array points;
+    cm_save_options save = {.size = sizeof save};
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%s/%s.%s", directory, entry, ending);
+    if (strcmp(ending, "svg") == 0 && cm_parameters_load_data(session->program, NULL, &data, NULL) == CM_OK &&
+        points_of_data(data, &points))
+        save.beneath = &points;
+    if (cm_sample(session->program, entry, &options, &results, NULL) == CM_OK &&
+        cm_parameters_save(results, path, &save, NULL) == CM_OK)
+        remark(session->options, "%s", path);
+    cm_parameters_free(data);
+    cm_parameters_free(results);
+}
+
+/* Entries that want more than weights, or other ones, are left to cmc sample. */
+static void draw_samples(Session *session, cm_training *training, const char *directory)
+{
+    cm_parameters *weights;
+    if (cm_training_weights(training, &weights, NULL))
+        return;
+    for (size_t i = 0; i < cm_program_entry_count(session->program); i++) {
+        cm_entry entry;
+        cm_program_entry(session->program, i, &entry);
+        if (entry.kind == CM_ENTRY_SAMPLE)
+            draw_entry(session, entry.name, weights, directory);
+    }
+    cm_parameters_free(weights);
+}
+
+/* ---- the run ---- */
+
+static void print_report(const Options *options, const cm_training_info *info, const cm_training_report *report,
+                         const char *directory)
+{
+    char peak[32], time[32];
+    format_bytes(peak, sizeof peak, report->peak_bytes);
+    format_seconds(time, sizeof time, report->train_seconds);
+    if (!options->json) {
+        remark(options, "%s: steps %lld to %lld of %lld in %s, %.0f samples/s, last loss %.5g, peak memory %s, in %s",
+               info->name, (long long)report->first_step, (long long)report->step, (long long)info->steps, time,
+               report->images_per_second, report->loss, peak, directory);
+        return;
+    }
+    printf("{\"name\": ");
+    json_text(stdout, info->name);
+    printf(", \"first_step\": %lld, \"step\": %lld, \"steps\": %lld, \"stopped\": %s, \"loss\": ",
+           (long long)report->first_step, (long long)report->step, (long long)info->steps, report->stopped ? "true" : "false");
+    json_number(stdout, report->loss);
+    printf(", \"train_seconds\": %.3f, \"images_per_second\": %.3f, \"compile_seconds\": %.3f, \"peak_bytes\": %lld, "
+           "\"weights\": %lld, \"kernels\": %d, \"directory\": ",
+           report->train_seconds, report->images_per_second, report->compile_seconds, (long long)report->peak_bytes,
+           (long long)info->weight_count, info->compile.kernels);
+    json_text(stdout, directory);
+    printf("}\n");
+}
+
+static void announce(const Options *options, const cm_training_info *info)
+{
+    char peak[32], state[32];
+    format_bytes(peak, sizeof peak, info->compile.peak_bytes);
+    format_bytes(state, sizeof state, info->state_bytes);
+    remark(options,
+           "%s: %lld weights, %lld samples, batch %lld, %lld steps; compiled %d kernels (%d from the cache) in %.1f s; %s a "
+           "step, %s of state",
+           info->name, (long long)info->weight_count, (long long)info->samples, (long long)info->batch, (long long)info->steps,
+           info->compile.kernels, info->compile.from_cache, info->compile.seconds, peak, state);
+}
+
+static int train(Session *session, cm_training *training)
+{
+    const Options *options = session->options;
+    cm_training_info info;
+    cm_training_info_get(training, &info);
+    announce(options, &info);
+    char directory[PATH_SIZE];
+    run_directory(directory, sizeof directory, info.name);
+    Progress progress = {.options = options, .steps = info.steps, .terminal = isatty(STDERR_FILENO)};
+    cm_training_run_options run = {.size = sizeof run,
+                                   .directory = options->out ? options->out : directory,
+                                   .resume = options->resume,
+                                   .progress = show_progress,
+                                   .progress_state = &progress};
+    cm_training_report report;
+    cm_error *error;
+    catch_signals(training);
+    cm_status status = cm_training_run(training, &run, &report, &error);
+    catch_signals(NULL);
+    if (progress.open)
+        fputc('\n', stderr);
+    if (status)
+        return report_failure(options, status, error);
+    print_report(options, &info, &report, run.directory);
+    if (!report.stopped)
+        draw_samples(session, training, run.directory);
+    return STATUS_DONE;
+}
+
+int verb_train(const Options *options)
+{
+    Session session;
+    cm_parameters *weights = NULL;
+    cm_training *training = NULL;
+    cm_error *error;
+    int code = session_open(&session, options, true);
+    if (code == STATUS_DONE && options->weights)
+        code = session_weights(&session, &weights);
+    if (code == STATUS_DONE) {
+        cm_training_options create = {.size = sizeof create,
+                                      .device = options->device,
+                                      .no_fuse = options->no_fuse,
+                                      .memory_limit = options->memory.value * 1024 * 1024,
+                                      .seed = options->seed.given ? &options->seed.value : NULL,
+                                      .weights = weights};
+        cm_status status = cm_training_create(session.program, session_entry(&session), &create, &training, &error);
+        code = status ? report_failure(options, status, error) : train(&session, training);
+    }
+    cm_training_free(training);
+    cm_parameters_free(weights);
+    session_close(&session);
+    return code;
+}
