@@ -1,0 +1,25 @@
+/* What expand.c and expand_math.c share: building the replacement of one instruction. */
+#ifndef CM_PASSES_EXPAND_INTERNAL_H
+#define CM_PASSES_EXPAND_INTERNAL_H
+
+#include "passes/passes.h"
+
+/* `real` is the type that the function is computed in, `bits` the integer of its size. */
+typedef struct Expander {
+    Arena *arena;
+    KStage *stage; /* the stage being built */
+    int part;      /* first instruction of the part being built: body or tail */
+    DType real, bits;
+    bool wide; /* real is f64 */
+} Expander;
+
+/* Appends, or finds an equal instruction of this part. */
+KRef expand_push(Expander *e, KInst inst);
+KRef expand_op(Expander *e, int op, DType dtype, KRef a, KRef b, KRef c);
+KRef expand_real(Expander *e, double value);
+KRef expand_bits(Expander *e, int64_t value);
+
+/* The expansion of a pointwise function of `e->real` operands; negative: there is none, it is printed as it is. */
+KRef expand_function(Expander *e, int op, const KRef *args);
+
+#endif
