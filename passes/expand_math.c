@@ -17,16 +17,13 @@ typedef struct Row {
 typedef enum SeriesName {
 #define SERIES(name, meaning, ...) SERIES_##name,
 #include "passes/expand_series.def"
-    {sizeof((const double[]){__VA_ARGS__}) / sizeof(double), (const double[]){__VA_ARGS__}} SERIES_COUNT
+    SERIES_COUNT
 } SeriesName;
-#define ROW(...)                                                                                                               \
-    {                                                                                                                          \
-        sizeof((const double[]){__VA_ARGS__}) / sizeof(double), (const double[])                                               \
-        {                                                                                                                      \
-            __VA_ARGS__                                                                                                        \
-        }                                                                                                                      \
-    }
+
 static const Row series[SERIES_COUNT][2] = {
+/* clang-format off */
+#define ROW(...) {sizeof((const double[]){__VA_ARGS__}) / sizeof(double), (const double[]){__VA_ARGS__}}
+/* clang-format on */
 #define SERIES(name, meaning, ...) [SERIES_##name] = {__VA_ARGS__},
 #include "passes/expand_series.def"
 };
