@@ -257,6 +257,12 @@ static cm_status search(ApiCall *call, const cm_training *training, bool *told)
     return CM_OK;
 }
 
+/* Without the sign that a NaN happens to carry. */
+static double shown(float value)
+{
+    return isnan(value) ? (double)NAN : (double)value;
+}
+
 cm_status training_replay(ApiCall *call, cm_training *training)
 {
     bool told = false;
@@ -268,8 +274,8 @@ cm_status training_replay(ApiCall *call, cm_training *training)
     if (!told)
         diag_report(&call->diags, DIAG_not_finite, training->entry->span,
                     "step %lld: loss %g, gradient norm %g; done again without fusion, no value stands out",
-                    (long long)training->step, (double)training->loss, (double)training->grad_norm);
+                    (long long)training->step, shown(training->loss), shown(training->grad_norm));
     diag_note(&call->diags, (Span){0}, "loss %g, gradient norm %g; weights and optimiser are as they were before the step",
-              (double)training->loss, (double)training->grad_norm);
+              shown(training->loss), shown(training->grad_norm));
     return CM_NOT_FINITE;
 }

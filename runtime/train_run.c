@@ -230,8 +230,12 @@ static cm_status run_body(ApiCall *call, void *parameters)
     driver->report.stopped = atomic_exchange(&training->stop, 0) && training->step < training->steps;
     if (status == CM_OK)
         status = save(call, driver);
-    if (status == CM_OK && driver->options.directory)
-        status = draw_loss(call, driver);
+    if (driver->options.directory && (status == CM_OK || status == CM_NOT_FINITE)) {
+        cm_status drawn = draw_loss(call, driver);
+        if (status == CM_NOT_FINITE) /* what the step was blamed for goes before a picture that failed */
+            call->reason = NULL;
+        status = status == CM_OK ? drawn : status;
+    }
     return status;
 }
 
