@@ -135,7 +135,6 @@ struct cm_executable {
     Arena *arena; /* of the module, the plan and the ports; nothing is allocated in it after compiling */
     const char *key;
     const char *entry;
-    EntryKind kind;
     const Backend *backend;
     Executable *code;
     const Port *inputs, *outputs;
@@ -171,14 +170,12 @@ const char *role_name(PortRole role);
 /* ---- parameter sets ---- */
 
 struct cm_parameters {
-    atomic_int references;
     cm_context *context;
     Array *arrays; /* names and data are the set's */
     int count, capacity;
 };
 
 cm_parameters *parameters_new(cm_context *context); /* null if memory is short */
-cm_parameters *parameters_retain(cm_parameters *parameters);
 Array *parameters_find(const cm_parameters *parameters, const char *name); /* null if absent */
 /* A new zeroed array; the name must not be there yet.  Leaves through the call if memory is short. */
 Array *parameters_add(ApiCall *call, cm_parameters *parameters, const char *name, IrType type);

@@ -151,7 +151,6 @@ cm_status executable_compile(ApiCall *call, cm_program *program, const Entry *en
     executable->arena = arena_new(&call->context->allocator, &call->escape);
     executable->key = arena_copy_text(executable->arena, key, strlen(key));
     executable->entry = arena_copy_text(executable->arena, entry->name, strlen(entry->name));
-    executable->kind = entry->kind;
     Specialised *specialised = NULL;
     status = program_specialise_entry(call, program, executable->arena, entry, options, &specialised);
     if (status == CM_OK)

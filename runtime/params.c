@@ -16,20 +16,13 @@ cm_parameters *parameters_new(cm_context *context)
     cm_parameters *parameters = api_allocate(context, sizeof *parameters);
     if (!parameters)
         return NULL;
-    atomic_init(&parameters->references, 1);
     parameters->context = context_retain(context);
-    return parameters;
-}
-
-cm_parameters *parameters_retain(cm_parameters *parameters)
-{
-    atomic_fetch_add(&parameters->references, 1);
     return parameters;
 }
 
 void cm_parameters_free(cm_parameters *parameters)
 {
-    if (!parameters || atomic_fetch_sub(&parameters->references, 1) != 1)
+    if (!parameters)
         return;
     cm_context *context = parameters->context;
     for (int i = 0; i < parameters->count; i++) {
