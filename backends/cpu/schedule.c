@@ -1,0 +1,434 @@
+/* Schedules of contractions: axes are merged, then each way to lay them into vectors and tiles is weighed, the best kept. */
+#include "backends/cpu/schedule.h"
+
+enum {
+    MAX_ROWS = 14, /* more add nothing once loads are hidden, and cost code */
+    MAX_VECTORS = 8,
+    MIN_CHAINS = 8,             /* independent sums that hide the latency of a fused multiply-add */
+    TILE_OVERHEAD = 60,         /* slots spent around a tile */
+    RESIDENT_BYTES = 384 << 10, /* of an operand that is to stay in a second-level cache */
+    SHARED_LIMIT = 256 << 20,   /* bytes of a packed copy */
+    TASK_LIMIT = 4 << 20,       /* bytes of a packed copy in a worker's scratch */
+    CHUNK_BYTES = 256 << 10,    /* of both operands in one chunk of k */
+    MIN_WORK = 512,             /* multiplications below which plain loops will do */
+    UNROLLED_TAIL = 6,          /* instructions */
+    WIDE_SHARE = 16,            /* tasks that are enough for even sharing */
+};
+
+/* ---- the stage with fewer axes ---- */
+
+/* Every affine form of the stage, one after the other; null after the last. */
+static Affine *stage_affine(KStage *stage, int number)
+{
+    for (int i = 0; i < stage->insts.count; i++) {
+        KInst *inst = &stage->insts.items[i];
+        if (inst->op == K_load || inst->op == K_axis) {
+            if (number-- == 0) {
+                return &inst->index;
+            }
+        }
+    }
+    return number < stage->stores.count ? &stage->stores.items[number].index : NULL;
+}
+
+static bool stage_can_merge(KStage *stage, int outer, int inner, int64_t inner_extent)
+{
+    const Affine *affine;
+    for (int i = 0; (affine = stage_affine(stage, i)); i++) {
+        if (affine->coef[outer] != affine->coef[inner] * inner_extent) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The axis has one point: it can go. */
+static void stage_drop_axis(KStage *stage, int first, int axis)
+{
+    Affine *affine;
+    for (int i = 0; (affine = stage_affine(stage, i)); i++) {
+        for (int a = axis; a + 1 < K_MAX_AXES; a++) {
+            affine->coef[a] = affine->coef[a + 1];
+        }
+        affine->coef[K_MAX_AXES - 1] = 0;
+    }
+    for (int a = axis - first; a + 1 < stage->axes.count; a++) {
+        stage->axes.items[a] = stage->axes.items[a + 1];
+    }
+    stage->axes.count--;
+}
+
+static bool stage_merge_once(KStage *stage, int first)
+{
+    for (int i = 0; i < stage->axes.count; i++) {
+        if (stage->axes.items[i].extent == 1) {
+            stage_drop_axis(stage, first, first + i);
+            return true;
+        }
+        for (int j = 0; j < stage->axes.count; j++) {
+            KAxis *outer = &stage->axes.items[i], *inner = &stage->axes.items[j];
+            if (i != j && outer->kind == inner->kind && stage_can_merge(stage, first + i, first + j, inner->extent)) {
+                inner->extent *= outer->extent;
+                stage_drop_axis(stage, first, first + i);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static KStage stage_merged(Arena *arena, const KStage *stage, int first)
+{
+    KStage copy = *stage;
+    copy.axes.items = arena_copy(arena, stage->axes.items, (size_t)stage->axes.count * sizeof(KAxis));
+    copy.insts.items = arena_copy(arena, stage->insts.items, (size_t)stage->insts.count * sizeof(KInst));
+    copy.stores.items = arena_copy(arena, stage->stores.items, (size_t)stage->stores.count * sizeof(KStore));
+    while (stage_merge_once(&copy, first)) {
+    }
+    return copy;
+}
+
+/* ---- what tiles can do ---- */
+
+static bool load_is_plain(const KInst *inst)
+{
+    return inst->op == K_load && inst->arg[0] < 0 && inst->arg[1] < 0;
+}
+
+static bool stage_is_fit(const KStage *stage)
+{
+    if (stage->kind != K_STAGE_CONTRACT || stage->accs.count != 1 || stage->body_count < 2 || stage->stores.count == 0) {
+        return false;
+    }
+    const KAcc *acc = &stage->accs.items[0];
+    const KInst *product = &stage->insts.items[acc->value];
+    bool wide = acc->wide && acc->dtype != DT_f64;
+    if (acc->combine != K_SUM || wide || (acc->dtype == DT_f64) != (product->dtype == DT_f64) || product->op != OP_mul ||
+        !dtype_is_float(product->dtype)) {
+        return false;
+    }
+    const KInst *a = &stage->insts.items[product->arg[0]], *b = &stage->insts.items[product->arg[1]];
+    if (!load_is_plain(a) || !load_is_plain(b) || a->dtype != product->dtype || b->dtype != product->dtype) {
+        return false;
+    }
+    for (int i = 0; i < stage->stores.count; i++) {
+        if (stage->stores.items[i].add) {
+            return false;
+        }
+    }
+    for (int i = 0; i < stage->axes.count; i++) {
+        if (stage->axes.items[i].kind == K_SCAN || stage->axes.items[i].extent <= 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int64_t schedule_extent(const ContractSchedule *schedule, int axis)
+{
+    return axis < 0 ? 1 : schedule_axis(schedule, axis)->extent;
+}
+
+static ContractSplit split_evenly(int64_t count, int64_t most)
+{
+    int64_t parts = (count + most - 1) / most, base = count / parts, larger = count % parts;
+    return (ContractSplit){count, parts, base, larger, (int)(base + (larger > 0))};
+}
+
+static int64_t load_coef(const ContractSchedule *schedule, KRef load, int axis)
+{
+    return schedule->stage.insts.items[load].index.coef[axis];
+}
+
+int64_t schedule_panel_elements(const ContractSchedule *schedule)
+{
+    return schedule->k_points * schedule->columns.most * schedule->lanes;
+}
+
+int64_t schedule_row_tile_elements(const ContractSchedule *schedule)
+{
+    return schedule->k_points * schedule->rows.most * schedule->row_inner;
+}
+
+/* ---- weighing ---- */
+
+/* Slots for one k of a tile: fused multiply-adds and loads issue side by side; short tiles wait for their own sums. */
+static double tile_step_cost(int64_t rows, int64_t vectors)
+{
+    int64_t most = rows * vectors > rows + vectors ? rows * vectors : rows + vectors;
+    return (double)(most > MIN_CHAINS ? most : MIN_CHAINS) + 1;
+}
+
+/* Slots for the tail of one vector: accesses that do not follow the columns go lane by lane. */
+static double tail_cost(const ContractSchedule *schedule)
+{
+    const KStage *stage = &schedule->stage;
+    double cost = 0.5 * (stage->insts.count - stage->body_count);
+    for (int i = 0; i < stage->stores.count; i++) {
+        int64_t step = stage->stores.items[i].index.coef[schedule->column_axis];
+        cost += step == 1 ? 1 : 2 * schedule->lanes;
+    }
+    for (int i = stage->body_count; i < stage->insts.count; i++) {
+        const KInst *inst = &stage->insts.items[i];
+        int64_t step = inst->op == K_load ? inst->index.coef[schedule->column_axis] : 0;
+        cost += step == 0 || step == 1 ? 0 : schedule->lanes;
+    }
+    return cost;
+}
+
+static double pack_cost(const ContractSchedule *schedule)
+{
+    double elements = (double)schedule->k_points * (double)schedule->columns.count * schedule->lanes *
+                      (double)(schedule->column_stays ? 1 : schedule->batch_points);
+    bool straight = load_coef(schedule, schedule->column_load, schedule->column_axis) == 1;
+    return schedule->pack_columns == PACK_NONE ? 0 : elements * (straight ? 0.2 : 0.8);
+}
+
+static double schedule_weigh(const ContractSchedule *schedule)
+{
+    const ContractSplit *rows = &schedule->rows, *columns = &schedule->columns;
+    double total = 0, tail = tail_cost(schedule);
+    for (int larger_row = 0; larger_row < 2; larger_row++) {
+        double row_tiles = (double)(larger_row ? rows->larger : rows->parts - rows->larger);
+        int64_t height = (rows->base + larger_row) * schedule->row_inner;
+        for (int larger_column = 0; larger_column < 2; larger_column++) {
+            double panels = (double)(larger_column ? columns->larger : columns->parts - columns->larger);
+            int64_t width = columns->base + larger_column;
+            double tile =
+                (double)schedule->k_points * tile_step_cost(height, width) + TILE_OVERHEAD + tail * (double)(height * width);
+            total += row_tiles * panels * tile;
+        }
+    }
+    total *= (double)(schedule->batch_points * schedule->other_points);
+    /* Large work in few tiles is shared out unevenly. */
+    double tiles = (double)(rows->parts * columns->parts * schedule->batch_points * schedule->other_points);
+    if (total > 1e5 && tiles < WIDE_SHARE) {
+        total *= 1 + 0.5 / tiles;
+    }
+    return total + pack_cost(schedule);
+}
+
+/* ---- laying out ---- */
+
+static bool axis_is_on_side(const ContractSchedule *schedule, int axis, KRef load, KRef other)
+{
+    return schedule_axis(schedule, axis)->kind == K_MAP && load_coef(schedule, load, axis) != 0 &&
+           load_coef(schedule, other, axis) == 0;
+}
+
+static void schedule_assign_axes(ContractSchedule *schedule)
+{
+    schedule->batch_count = schedule->other_count = schedule->k_count = 0;
+    schedule->batch_points = schedule->other_points = schedule->k_points = 1;
+    schedule->column_stays = true;
+    for (int i = 0; i < schedule->stage.axes.count; i++) {
+        int axis = schedule->first_axis + i;
+        int64_t extent = schedule->stage.axes.items[i].extent;
+        if (schedule->stage.axes.items[i].kind == K_REDUCE) {
+            schedule->k[schedule->k_count++] = axis;
+            schedule->k_points *= extent;
+        } else if (axis == schedule->column_axis || axis == schedule->row_axis || axis == schedule->row_outer) {
+            continue;
+        } else if (axis_is_on_side(schedule, axis, schedule->row_load, schedule->column_load)) {
+            schedule->other[schedule->other_count++] = axis;
+            schedule->other_points *= extent;
+        } else {
+            schedule->batch[schedule->batch_count++] = axis;
+            schedule->batch_points *= extent;
+            schedule->column_stays &= load_coef(schedule, schedule->column_load, axis) == 0;
+        }
+    }
+}
+
+static DType load_memory_dtype(const Kernel *kernel, const ContractSchedule *schedule, KRef load)
+{
+    return kernel->buffers.items[schedule->stage.insts.items[load].buffer].dtype;
+}
+
+/* Copies pay where reading in place is not possible, or where the panel is read so often that a straight copy is quicker:
+ * rows of a power of two bytes apart fall into the same few cache sets. */
+static void schedule_choose_packing(const CpuTarget *target, const Kernel *kernel, ContractSchedule *schedule, bool nested)
+{
+    int64_t rows = schedule->rows.count * schedule->row_inner * schedule->other_points;
+    int64_t step = load_coef(schedule, schedule->column_load, schedule->column_axis);
+    DType memory = load_memory_dtype(kernel, schedule, schedule->column_load);
+    int64_t stride = schedule->k_count ? load_coef(schedule, schedule->column_load, schedule->k[schedule->k_count - 1]) : 0;
+    bool narrow = dtype_size(memory) < dtype_size(schedule->dtype);
+    bool clumsy = schedule->masked && target->lanes == 4; /* no masked loads */
+    bool crowded = stride * dtype_size(memory) >= 2048 && schedule->k_points >= 64 && rows >= 64;
+    schedule->pack_columns = PACK_NONE;
+    if (step != 1 || narrow || clumsy || crowded) {
+        bool by_task = nested || (!schedule->column_stays && schedule->batch_points * schedule->columns.parts >= WIDE_SHARE);
+        schedule->pack_columns = by_task ? PACK_TASK : PACK_SHARED;
+    }
+    schedule->pack_rows = PACK_NONE;
+}
+
+/* Few tiles of long sums go over k in chunks, so that what a task reads stays in its cache from tile to tile. */
+static void schedule_choose_blocks(ContractSchedule *schedule)
+{
+    int64_t size = dtype_size(schedule->dtype);
+    int64_t tile_bytes = schedule_row_tile_elements(schedule) * size, panel_bytes = schedule_panel_elements(schedule) * size;
+    schedule->row_tiles = schedule->other_points * schedule->rows.parts;
+    schedule->block = 1;
+    schedule->chunk = schedule->k_count ? schedule_extent(schedule, schedule->k[0]) : 1;
+    schedule->chunks = 1;
+    if (schedule->pack_columns == PACK_TASK) {
+        schedule->block = schedule->row_tiles;
+    } else if (panel_bytes > RESIDENT_BYTES) {
+        int64_t tasks = schedule->row_tiles * schedule->columns.parts * schedule->batch_points;
+        int64_t wanted = tasks / WIDE_SHARE;
+        schedule->block = wanted < 1 ? 1 : wanted > schedule->row_tiles ? schedule->row_tiles : wanted;
+    } else if (panel_bytes * schedule->columns.parts > RESIDENT_BYTES) {
+        int64_t wanted = RESIDENT_BYTES / (tile_bytes + 1);
+        int64_t enough = schedule->row_tiles * schedule->columns.parts * schedule->batch_points / WIDE_SHARE;
+        wanted = wanted > enough ? enough : wanted;
+        schedule->block = wanted < 1 ? 1 : wanted > schedule->row_tiles ? schedule->row_tiles : wanted;
+    }
+    ContractSplit blocks = split_evenly(schedule->row_tiles, schedule->block);
+    schedule->blocks = blocks.parts;
+    schedule->block = blocks.most;
+    if (panel_bytes > RESIDENT_BYTES && schedule->block > 1 && schedule->chunk > 1) {
+        int64_t point_bytes = (tile_bytes * schedule->block + panel_bytes) / schedule->chunk;
+        int64_t wanted = CHUNK_BYTES / (point_bytes + 1);
+        schedule->chunk = split_evenly(schedule->chunk, wanted < 1 ? 1 : wanted).most;
+        schedule->chunks = (schedule_extent(schedule, schedule->k[0]) + schedule->chunk - 1) / schedule->chunk;
+    }
+}
+
+static bool schedule_fits(const ContractSchedule *schedule)
+{
+    int64_t size = dtype_size(schedule->dtype), panel = schedule_panel_elements(schedule) * size;
+    int64_t copies = schedule->column_stays ? 1 : schedule->batch_points;
+    int64_t rows = schedule->rows.count * schedule->row_inner * schedule->other_points;
+    switch (schedule->pack_columns) {
+    case PACK_NONE:
+        return true;
+    case PACK_SHARED:
+        return rows >= 8 && panel < SHARED_LIMIT && panel * schedule->columns.parts * copies <= SHARED_LIMIT;
+    case PACK_TASK:
+        return rows >= 8 && panel <= TASK_LIMIT;
+    }
+    return false;
+}
+
+/* Completes a choice of axes and vectors; keeps it if it is the best so far. */
+static void schedule_try(const CpuTarget *target, const Kernel *kernel, ContractSchedule *trial, int vectors, bool nested,
+                         ContractSchedule *best)
+{
+    int64_t column_vectors = (schedule_extent(trial, trial->column_axis) + trial->lanes - 1) / trial->lanes;
+    trial->columns = split_evenly(column_vectors, vectors);
+    trial->masked = schedule_extent(trial, trial->column_axis) % trial->lanes != 0;
+    int most = (target->registers - 1 - trial->columns.most) / trial->columns.most;
+    most = most > MAX_ROWS ? MAX_ROWS : most;
+    int split_axis = trial->row_outer >= 0 ? trial->row_outer : trial->row_axis;
+    trial->row_inner = trial->row_outer >= 0 ? (int)schedule_extent(trial, trial->row_axis) : 1;
+    if (most / trial->row_inner < 1) {
+        return;
+    }
+    trial->rows = split_evenly(schedule_extent(trial, split_axis), most / trial->row_inner);
+    schedule_assign_axes(trial);
+    schedule_choose_packing(target, kernel, trial, nested);
+    trial->cost = schedule_weigh(trial);
+    if ((best->cost < 0 || trial->cost < best->cost) && schedule_fits(trial)) {
+        *best = *trial;
+    }
+}
+
+static void schedule_try_rows(const CpuTarget *target, const Kernel *kernel, ContractSchedule *trial, bool nested,
+                              ContractSchedule *best)
+{
+    static const int widths[] = {1, 2, 3, 4, 6, MAX_VECTORS};
+    int first = trial->first_axis, end = first + trial->stage.axes.count;
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        bool found = false;
+        for (int row = first; row < end; row++) {
+            if (!axis_is_on_side(trial, row, trial->row_load, trial->column_load)) {
+                continue;
+            }
+            found = true;
+            trial->row_axis = row;
+            trial->row_outer = -1;
+            schedule_try(target, kernel, trial, widths[w], nested, best);
+            for (int outer = first; outer < end; outer++) {
+                if (outer != row && axis_is_on_side(trial, outer, trial->row_load, trial->column_load)) {
+                    trial->row_outer = outer;
+                    schedule_try(target, kernel, trial, widths[w], nested, best);
+                }
+            }
+        }
+        if (!found) {
+            trial->row_axis = trial->row_outer = -1;
+            schedule_try(target, kernel, trial, widths[w], nested, best);
+        }
+    }
+}
+
+bool schedule_contract(Arena *arena, const CpuTarget *target, const Kernel *kernel, const KStage *stage, bool nested,
+                       ContractSchedule *out)
+{
+    if (!stage_is_fit(stage)) {
+        return false;
+    }
+    ContractSchedule trial = {.first_axis = kernel->outer.count, .row_axis = -1, .row_outer = -1};
+    trial.stage = stage_merged(arena, stage, trial.first_axis);
+    const KInst *product = &trial.stage.insts.items[trial.stage.accs.items[0].value];
+    trial.dtype = product->dtype == DT_f64 ? DT_f64 : DT_f32;
+    trial.lanes = trial.dtype == DT_f64 ? target->lanes / 2 : target->lanes;
+    out->cost = -1;
+    int64_t work = 1;
+    for (int i = 0; i < trial.stage.axes.count; i++) {
+        work *= trial.stage.axes.items[i].extent;
+    }
+    for (int side = 0; side < 2 && work >= MIN_WORK; side++) {
+        trial.column_load = product->arg[side];
+        trial.row_load = product->arg[1 - side];
+        for (int i = 0; i < trial.stage.axes.count; i++) {
+            trial.column_axis = trial.first_axis + i;
+            if (axis_is_on_side(&trial, trial.column_axis, trial.column_load, trial.row_load)) {
+                schedule_try_rows(target, kernel, &trial, nested, out);
+            }
+        }
+    }
+    if (out->cost < 0) {
+        return false;
+    }
+    schedule_choose_blocks(out);
+    out->unrolled_tail = out->chunks == 1 && out->stage.insts.count - out->stage.body_count <= UNROLLED_TAIL;
+    return true;
+}
+
+/* ---- for people ---- */
+
+static void print_axes(Text *out, const char *title, const int *axes, int count)
+{
+    text_puts(out, title);
+    for (int i = 0; i < count; i++) {
+        text_printf(out, "%sa%d", i ? "," : "", axes[i]);
+    }
+}
+
+void schedule_print(const ContractSchedule *schedule, Text *out)
+{
+    static const char *const pack_names[] = {"in place", "packed once", "packed by task"};
+    text_printf(out, "contract %s  tile %d x %d  columns a%d:%lld in %lld panels", dtype_name(schedule->dtype),
+                schedule->rows.most * schedule->row_inner, schedule->columns.most * schedule->lanes, schedule->column_axis,
+                (long long)schedule_extent(schedule, schedule->column_axis), (long long)schedule->columns.parts);
+    if (schedule->row_axis >= 0) {
+        text_printf(out, "  rows a%d:%lld", schedule->row_axis, (long long)schedule_extent(schedule, schedule->row_axis));
+    }
+    if (schedule->row_outer >= 0) {
+        text_printf(out, " by a%d:%lld", schedule->row_outer, (long long)schedule_extent(schedule, schedule->row_outer));
+    }
+    print_axes(out, "  k ", schedule->k, schedule->k_count);
+    text_printf(out, ":%lld", (long long)schedule->k_points);
+    if (schedule->chunks > 1) {
+        text_printf(out, " in %lld chunks", (long long)schedule->chunks);
+    }
+    print_axes(out, "  batch ", schedule->batch, schedule->batch_count);
+    print_axes(out, "  other ", schedule->other, schedule->other_count);
+    text_printf(out, "  columns %s, rows %s  %lld tiles in blocks of %lld: %lld tasks  tail %s\n",
+                pack_names[schedule->pack_columns], pack_names[schedule->pack_rows], (long long)schedule->row_tiles,
+                (long long)schedule->block, (long long)schedule_tasks(schedule),
+                schedule->unrolled_tail ? "in registers" : "from memory");
+}
