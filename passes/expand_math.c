@@ -1,7 +1,7 @@
 /* Pointwise functions as polynomials over printable operations: one algorithm for f32 and f64, with coefficients by type.
  *
  * Largest errors against exact values, in units in the last place; tests/unit/math_test.c measures them:
- * see EXPAND_BOUNDS in docs/numerics.md.  Subnormal results are right to the last place; sin, cos and tan hold
+ * see passes/expand_bounds.def.  Subnormal results are right to the last place; sin, cos and tan hold
  * for |x| up to 1e5 (f32) and 1e9 (f64) and stay bounded beyond. */
 #include "passes/expand_internal.h"
 
@@ -33,17 +33,18 @@ static const int64_t MANTISSA[2] = {23, 52}, BIAS[2] = {127, 1023};
 static const int64_t SQRT_HALF_BITS[2] = {0x3f3504f3, 0x3fe6a09e667f3bcd};
 static const int64_t SIGN_BIT[2] = {INT32_MIN, INT64_MIN};
 static const double ROUNDER[2] = {12582912.0, 6755399441055744.0}; /* 1.5 * 2^mantissa: adding it rounds to integers */
+static const int64_t ROUNDER_BITS[2] = {0x4b400000, 0x4338000000000000};
 static const double LEAST_NORMAL[2] = {0x1p-126, 0x1p-1022};
 static const double LN2_HIGH[2] = {0x1.62ep-1, 0x1.62e42feep-1}; /* times an exponent it is exact */
 static const double LN2_LOW[2] = {0x1.0bfbe8e7bcd5ep-15, 0x1.a39ef35793c76p-33};
 static const double EXP_LEAST[2] = {-104, -746}, EXP_MOST[2] = {89, 710};
 static const double EXPM1_LEAST[2] = {-18, -38};
-static const double TANH_MOST[2] = {9.02, 19.1}, ERF_MOST[2] = {4, 6}, ERF_MIDDLE[2] = {2.4375, 3.4375};
+static const double TANH_MOST[2] = {9.02, 19.1}, ERF_MOST[2] = {4, 6};
 
 /* pi / 2 in three parts of the format's precision. */
 static const double HALF_PI[2][3] = {
-    {0x1.921fb6p+0, -0x1.777a5cp-25, -0x1.ee59dap-50},
-    {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110},
+    {0x1.921fb4p+0, 0x1.4442dp-24, 0x1.846988p-48},
+    {0x1.921fb54442d18p+0, 0x1.1a62633145c06p-54, 0x1.c1cd129024e08p-107},
 };
 
 /* ---- building ---- */
@@ -139,13 +140,19 @@ static KRef shifted(E *e, int op, KRef a, int64_t count)
     return int2(e, op, a, expand_bits(e, count));
 }
 
-static KRef polynomial(E *e, SeriesName name, KRef x)
+/* The series from its coefficient `first` on, by Horner's rule. */
+static KRef polynomial_from(E *e, SeriesName name, int first, KRef x)
 {
     const Row *row = &series[name][e->wide];
     KRef sum = num(e, row->items[row->count - 1]);
-    for (int i = row->count - 2; i >= 0; i--)
+    for (int i = row->count - 2; i >= first; i--)
         sum = fused(e, sum, x, num(e, row->items[i]));
     return sum;
+}
+
+static KRef polynomial(E *e, SeriesName name, KRef x)
+{
+    return polynomial_from(e, name, 0, x);
 }
 
 static KRef with_sign_of(E *e, KRef value, KRef sign)
@@ -176,13 +183,7 @@ static Reduced reduce_by_ln2(E *e, KRef x)
     KRef n = negated(e, sub(e, rounded, rounder));
     double high = e->wide ? 0x1.62e42fefa39efp-1 : 0x1.62e43p-1, low = e->wide ? 0x1.abc9e3b39803fp-56 : -0x1.05c610ca86c39p-29;
     KRef rest = fused(e, n, num(e, low), fused(e, n, num(e, high), x));
-    double shape = ROUNDER[e->wide];
-    float narrow = (float)shape;
-    int32_t narrow_bits;
-    int64_t wide_bits;
-    __builtin_memcpy(&narrow_bits, &narrow, sizeof narrow);
-    __builtin_memcpy(&wide_bits, &shape, sizeof shape);
-    KRef count = int2(e, OP_sub, bits_of(e, rounded), expand_bits(e, e->wide ? wide_bits : narrow_bits));
+    KRef count = int2(e, OP_sub, bits_of(e, rounded), expand_bits(e, ROUNDER_BITS[e->wide]));
     return (Reduced){.count = count, .rest = rest};
 }
 
@@ -295,25 +296,60 @@ static KRef expand_log1p(E *e, const KRef *x)
 
 /* ---- powers ---- */
 
-/* b * log(a) for a > 0 as a sum of two numbers. */
-static KRef scaled_log(E *e, KRef a, KRef b, KRef *low)
+/* A number as the sum of two, the second far smaller. */
+typedef struct Pair {
+    KRef high, low;
+} Pair;
+
+/* a + b, where |a| >= |b| or a is 0. */
+static Pair exact_sum(E *e, KRef a, KRef b)
+{
+    KRef high = add(e, a, b);
+    return (Pair){.high = high, .low = sub(e, b, sub(e, high, a))};
+}
+
+static Pair exact_product(E *e, KRef a, KRef b)
+{
+    KRef high = mul(e, a, b);
+    return (Pair){.high = high, .low = fused(e, a, b, negated(e, high))};
+}
+
+static Pair pair_product(E *e, Pair a, Pair b)
+{
+    Pair p = exact_product(e, a.high, b.high);
+    p.low = fused(e, a.low, b.high, fused(e, a.high, b.low, p.low));
+    return p;
+}
+
+/* f / (2 + f) with what rounding lost. */
+static Pair pair_ratio(E *e, const Mantissa *m)
+{
+    Pair below = exact_sum(e, num(e, 2), m->f);
+    KRef s = negated(e, m->s);
+    KRef remainder = fused(e, s, below.low, fused(e, s, below.high, m->f));
+    return (Pair){.high = m->s, .low = quotient(e, remainder, below.high)};
+}
+
+/* b * log(a) for a > 0.  The exponential that follows magnifies errors by up to 745, so that even the first terms of the series
+ * are needed to twice the precision. */
+static Pair scaled_log(E *e, KRef a, KRef b)
 {
     Mantissa m = split_for_log(e, a);
-    KRef two = num(e, 2), denominator = add(e, two, m.f);
-    KRef lost = sub(e, m.f, sub(e, denominator, two));
-    KRef s = negated(e, m.s);
-    KRef remainder = fused(e, s, lost, fused(e, s, denominator, m.f));
-    KRef s_low = quotient(e, remainder, denominator);
-    KRef high = add(e, m.s, m.s), rest = fused(e, m.s, m.tail, add(e, s_low, s_low));
-    KRef power = mul(e, m.power, num(e, LN2_HIGH[e->wide]));
-    KRef sum = add(e, power, high);
-    KRef carried = sub(e, high, sub(e, sum, power));
-    rest = add(e, rest, fused(e, m.power, num(e, LN2_LOW[e->wide]), carried));
-    KRef log_high = add(e, sum, rest), log_low = sub(e, rest, sub(e, log_high, sum));
-    KRef product = mul(e, b, log_high);
-    KRef tail = fused(e, b, log_low, fused(e, b, log_high, negated(e, product)));
-    KRef tame = test(e, OP_lt, magnitude(e, product), num(e, 1000));
-    *low = either(e, tame, tail, num(e, 0));
+    Pair s = pair_ratio(e, &m), z = pair_product(e, s, s);
+    double first = series[SERIES_log][e->wide].items[0];
+    KRef others = mul(e, z.high, polynomial_from(e, SERIES_log, 1, z.high));
+    Pair factor = exact_sum(e, num(e, first), others);
+    double lost = e->wide ? 0x1.5555555555555p-55 : first - (double)(float)first; /* in f64 it is 2/3 */
+    factor.low = add(e, factor.low, num(e, lost));
+    Pair tail = pair_product(e, s, pair_product(e, z, factor));
+    Pair mantissa = exact_sum(e, add(e, s.high, s.high), tail.high);
+    KRef low = add(e, mantissa.low, add(e, add(e, s.low, s.low), tail.low));
+    Pair sum = exact_sum(e, mul(e, m.power, num(e, LN2_HIGH[e->wide])), mantissa.high);
+    low = add(e, low, fused(e, m.power, num(e, LN2_LOW[e->wide]), sum.low));
+    Pair log = exact_sum(e, sum.high, low);
+    Pair product = exact_product(e, b, log.high);
+    KRef tame = test(e, OP_lt, magnitude(e, product.high), num(e, 1000));
+    product.low = either(e, tame, fused(e, b, log.low, product.low), num(e, 0));
     return product;
 }
 
@@ -363,8 +399,8 @@ static KRef expand_pow(E *e, const KRef *x)
         if (known == -1 || known == -2)
             return quotient(e, num(e, 1), whole_power(e, x[0], -(int)known));
     }
-    KRef low, product = scaled_log(e, magnitude(e, x[0]), x[1], &low);
-    return finish_power(e, x[0], x[1], exp_with(e, product, low));
+    Pair product = scaled_log(e, magnitude(e, x[0]), x[1]);
+    return finish_power(e, x[0], x[1], exp_with(e, product.high, product.low));
 }
 
 static KRef expand_rsqrt(E *e, const KRef *x)
@@ -383,9 +419,9 @@ static Angle reduce_angle(E *e, KRef x)
 {
     KRef rounder = num(e, ROUNDER[e->wide]);
     KRef rounded = fused(e, x, num(e, 0.63661977236758134), rounder);
-    KRef n = negated(e, sub(e, rounded, rounder)), r = x;
+    KRef n = sub(e, rounded, rounder), r = x;
     for (int part = 0; part < 3; part++)
-        r = fused(e, n, num(e, HALF_PI[e->wide][part]), r);
+        r = fused(e, n, num(e, -HALF_PI[e->wide][part]), r);
     r = clamped(e, r, -1, 1);
     KRef z = mul(e, r, r);
     KRef sine = fused(e, mul(e, r, z), polynomial(e, SERIES_sin, z), r);
@@ -411,7 +447,8 @@ static KRef is_odd(E *e, KRef integer)
 static KRef expand_sin(E *e, const KRef *x)
 {
     Angle a = reduce_angle(e, x[0]);
-    return signed_by_bit(e, either(e, is_odd(e, a.quarter), a.cosine, a.sine), a.quarter, 1);
+    KRef y = signed_by_bit(e, either(e, is_odd(e, a.quarter), a.cosine, a.sine), a.quarter, 1);
+    return either(e, test(e, OP_eq, x[0], num(e, 0)), x[0], y); /* -0 would lose its sign */
 }
 
 static KRef expand_cos(E *e, const KRef *x)
@@ -426,7 +463,7 @@ static KRef expand_tan(E *e, const KRef *x)
     Angle a = reduce_angle(e, x[0]);
     KRef odd = is_odd(e, a.quarter);
     KRef y = quotient(e, either(e, odd, a.cosine, a.sine), either(e, odd, a.sine, a.cosine));
-    return signed_by_bit(e, y, a.quarter, 0);
+    return either(e, test(e, OP_eq, x[0], num(e, 0)), x[0], signed_by_bit(e, y, a.quarter, 0));
 }
 
 /* atan(u) for u in [0, 1]. */
@@ -469,7 +506,7 @@ static KRef expand_erf(E *e, const KRef *x)
     KRef a = magnitude(e, x[0]);
     KRef near = fused(e, a, polynomial(e, SERIES_erf_near, mul(e, a, a)), a);
     KRef bounded = real2(e, OP_min, a, num(e, ERF_MOST[e->wide]));
-    KRef exponent = polynomial(e, SERIES_erf_far, sub(e, bounded, num(e, ERF_MIDDLE[e->wide])));
+    KRef exponent = polynomial(e, SERIES_erf_far, sub(e, bounded, num(e, 1)));
     Reduced x1 = reduce_by_ln2(e, negated(e, exponent));
     KRef rest = mul(e, add(e, expm1_near(e, x1.rest), num(e, 1)), power_of_two(e, x1.count));
     KRef far = sub(e, num(e, 1), rest);
