@@ -1,0 +1,19 @@
+/* Rebuild: what passes that go node by node share.  A pass builds the new function beside the old one and puts it in its place.
+ */
+#ifndef CM_PASSES_REBUILD_H
+#define CM_PASSES_REBUILD_H
+
+#include "ir/ir.h"
+
+typedef struct Rebuild {
+    const IrFunc *from;
+    IrFunc *into;
+    IrRef *map; /* by node of `from`: what it has become */
+} Rebuild;
+
+Rebuild rebuild_begin(IrFunc *func);
+IrRef rebuild_copy(Rebuild *rebuild, IrRef ref); /* the node as it is, operands mapped; fills the map */
+/* Results follow the map; `func` keeps its identity and name and gets the new contents. */
+void rebuild_end(Rebuild *rebuild, IrFunc *func);
+
+#endif
