@@ -236,12 +236,13 @@ Dataset *dataset_open(Arena *arena, const DataSet *declared, const DatasetOption
 
 /* ---- the order of an epoch ---- */
 
-enum { FEISTEL_ROUNDS = 8, SHUFFLE_STREAM = 0x73687566 };
+/* With fewer bits, eight rounds reach some orders more often than others. */
+enum { FEISTEL_ROUNDS = 8, FEWEST_BITS = 6, SHUFFLE_STREAM = 0x73687566 };
 
 typedef struct Shuffle {
     uint32_t key[2];
     int64_t count;
-    int low_bits, high_bits; /* of an index; 2^(low + high) is less than twice the count */
+    int low_bits, high_bits; /* of an index: 2^(low + high) is less than twice the count, or 64 */
 } Shuffle;
 
 static Shuffle shuffle_of(uint64_t seed, int64_t epoch, int64_t count)
@@ -250,7 +251,7 @@ static Shuffle shuffle_of(uint64_t seed, int64_t epoch, int64_t count)
     random_fold_in(shuffle.key, SHUFFLE_STREAM, shuffle.key);
     random_fold_in(shuffle.key, (uint32_t)epoch, shuffle.key);
     random_fold_in(shuffle.key, (uint32_t)((uint64_t)epoch >> 32), shuffle.key);
-    int bits = 0;
+    int bits = FEWEST_BITS;
     while ((int64_t)1 << bits < count)
         bits++;
     shuffle.low_bits = bits / 2;

@@ -43,6 +43,7 @@ static const char *png_begin(Arena *arena, Bytes bytes, png_image *image, IrType
         return arena_printf(arena, "cannot read this PNG: %s", image->message);
     }
     image->format &= PNG_FORMAT_FLAG_COLOR | PNG_FORMAT_FLAG_ALPHA;
+    image->flags |= PNG_IMAGE_FLAG_16BIT_sRGB; /* deep files are scaled like shallow ones, not taken for linear light */
     *type = ir_type(DT_u8, 3, (int64_t[]){image->height, image->width, PNG_IMAGE_PIXEL_CHANNELS(image->format)});
     return NULL;
 }

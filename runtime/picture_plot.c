@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum { MAX_TICKS = 64, WANTED_TICKS = 6, SMOOTH_PARTS = 50, LEGEND_ROW = 18 };
-static const double empty_margin = 0.04; /* of the range, left free at both ends */
+static const double empty_margin = 0.04;   /* of the range, left free at both ends */
+static const double largest_shown = 1e300; /* so that no difference overflows */
 
 /* Told apart by most colour-blind readers, too. */
 static const char *const plot_colours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"};
@@ -35,7 +36,7 @@ typedef struct Plot {
 
 static bool axis_shows(const Axis *axis, double value)
 {
-    return isfinite(value) && (!axis->is_log || value > 0);
+    return fabs(value) < largest_shown && (!axis->is_log || value > 1 / largest_shown);
 }
 
 static double axis_scale(const Axis *axis, double value)
@@ -78,10 +79,10 @@ static void axis_settle(Axis *axis)
         axis->high = 1;
     }
     double margin = (axis->high - axis->low) * empty_margin;
-    if (!(margin > 1e-12 * (fabs(axis->low) + fabs(axis->high)))) /* one value only */
-        margin = axis->is_log || axis->low == 0 ? 0.5 : fabs(axis->low) * 0.05;
-    axis->low = fmax(axis->low - margin, -1e300);
-    axis->high = fmin(axis->high + margin, 1e300);
+    if (margin <= 1e-12 * (fabs(axis->low) + fabs(axis->high)) || margin < 1 / largest_shown) /* one value only */
+        margin = axis->is_log || fabs(axis->low) < 100 / largest_shown ? 0.5 : fabs(axis->low) * 0.05;
+    axis->low -= margin;
+    axis->high += margin;
 }
 
 static void plot_find_ranges(Plot *plot)
@@ -130,14 +131,15 @@ static int linear_ticks(double low, double high, Tick *ticks)
     return count;
 }
 
-/* Powers of ten; within three decades 2 and 5 times these, too; minor lines between neighbours if there is room. */
+/* Powers of ten; within three decades 2 and 5 times these, too, and other digits as minor lines. */
 static int log_ticks(const Axis *axis, Tick *ticks)
 {
     int first = (int)floor(axis->low), last = (int)ceil(axis->high), count = 0, labels = 0;
-    int stride = 1 + (last - first) / 9;
-    bool few = axis->high - axis->low < 3;
+    int stride = 1 + (last - first) / 11;
+    bool few = axis->high - axis->low < 3, minor = last - first <= 6; /* there is room */
+    first -= ((first % stride) + stride) % stride;
     for (int power = first; power <= last; power += stride) {
-        for (int digit = 1; digit < (stride == 1 ? 10 : 2) && count < MAX_TICKS; digit++) {
+        for (int digit = 1; digit < (minor ? 10 : 2) && count < MAX_TICKS; digit++) {
             double value = digit * pow(10, power), scaled = log10(value);
             bool label = digit == 1 || (few && (digit == 2 || digit == 5));
             if (scaled < axis->low || scaled > axis->high)
