@@ -60,8 +60,10 @@ static void print_times(const Options *options, const char *entry, const cm_exec
     char peak[32];
     format_bytes(peak, sizeof peak, stats.peak_bytes);
     if (!options->json) {
-        printf("%s: median %.3f ms, fastest %.3f ms, slowest %.3f ms of %d runs; %d kernels, %s, compiled in %.2f s\n", entry,
-               1e3 * median, 1e3 * seconds[0], 1e3 * seconds[count - 1], count, stats.kernels, peak, stats.seconds);
+        double scale = median < 1e-3 ? 1e6 : 1e3;
+        printf("%s: median %.3f %s, fastest %.3f, slowest %.3f of %d runs; %d kernels, %s, compiled in %.2f s\n", entry,
+               scale * median, median < 1e-3 ? "us" : "ms", scale * seconds[0], scale * seconds[count - 1], count,
+               stats.kernels, peak, stats.seconds);
         return;
     }
     printf("{\"entry\": ");
