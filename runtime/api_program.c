@@ -193,7 +193,7 @@ static cm_status load_body(ApiCall *call, void *parameters)
     pthread_mutex_init(&program->mutex, NULL);
     program->arena = arena_new(&call->context->allocator, &call->escape);
     api_borrow_arena(call, program->arena);
-    Setting *settings;
+    Setting *settings = NULL;
     cm_status status = take_source(call, load, program);
     if (status == CM_OK)
         status = take_settings(call, program->arena, &load->options, &settings);
@@ -495,7 +495,7 @@ static cm_status take_bindings(ApiCall *call, const cm_compile_options *options,
 cm_status program_specialise_entry(ApiCall *call, cm_program *program, Arena *arena, const Entry *entry,
                                    const cm_compile_options *options, Specialised **specialised)
 {
-    Binding *bindings;
+    Binding *bindings = NULL;
     cm_status status = take_bindings(call, options, &bindings);
     if (status != CM_OK)
         return status;
