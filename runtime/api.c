@@ -231,6 +231,12 @@ cm_status api_copy_text(ApiCall *call, const char *text, size_t length, char **c
     return CM_OK;
 }
 
+cm_status api_blame_device(ApiCall *call, const char *what, const char *reason)
+{
+    bool memory = strstr(reason, "not enough memory") != NULL;
+    return api_fail(call, memory ? CM_OUT_OF_MEMORY : CM_DEVICE_ERROR, "%s: %s", what, reason);
+}
+
 cm_status api_blame_program(ApiCall *call)
 {
     return call->diags.list.count

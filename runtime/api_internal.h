@@ -40,6 +40,8 @@ cm_status api_run(cm_context *context, cm_error **error, ApiBody *body, void *pa
 
 /* Sets the reason and returns the status, for `return api_fail(...)`. */
 cm_status api_fail(ApiCall *call, cm_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What a backend gave as its reason, behind what was tried: CM_DEVICE_ERROR, or CM_OUT_OF_MEMORY where it says so. */
+cm_status api_blame_device(ApiCall *call, const char *what, const char *reason);
 /* CM_PROGRAM_ERROR; the diagnostics say why. */
 cm_status api_blame_program(ApiCall *call);
 

@@ -186,7 +186,7 @@ static cm_status open_device(ApiCall *call, ContextDevice *device)
     api_lock(call, &context->mutex);
     const char *reason = device->device ? NULL : device->backend->open(call->arena, &options, &device->device);
     api_unlock(call);
-    return reason ? api_fail(call, CM_DEVICE_ERROR, "device %s: %s", device->backend->name, reason) : CM_OK;
+    return reason ? api_blame_device(call, device->backend->name, reason) : CM_OK;
 }
 
 cm_status context_device(ApiCall *call, const char *name, ContextDevice **device)

@@ -123,7 +123,7 @@ static cm_status lower(ApiCall *call, cm_executable *executable, const Specialis
     CompileStats stats = {0};
     const char *reason = device->backend->compile(executable->arena, device->device, plan, &executable->code, &stats);
     if (reason)
-        return api_fail(call, CM_DEVICE_ERROR, "%s cannot be compiled: %s", executable->entry, reason);
+        return api_blame_device(call, executable->entry, reason);
     executable->stats = (cm_compile_stats){.peak_bytes = plan->arena_bytes,
                                            .least_bytes = plan->lower_bound,
                                            .kernels = stats.kernels,
@@ -344,5 +344,5 @@ cm_status executable_run(ApiCall *call, cm_executable *executable, void *const *
         return status;
     const char *reason = executable->backend->run(call->arena, call->instance, inputs, outputs);
     api_drop_instance(call);
-    return reason ? api_fail(call, CM_DEVICE_ERROR, "%s: %s", executable->entry, reason) : CM_OK;
+    return reason ? api_blame_device(call, executable->entry, reason) : CM_OK;
 }

@@ -5,12 +5,19 @@
 
 static const char *cpu_open(Arena *arena, const DeviceOptions *options, Device **device)
 {
-    Arena *own = arena_new(options->allocator, NULL);
+    jmp_buf escape;
+    Arena *volatile kept = NULL;
+    if (setjmp(escape)) {
+        arena_free(kept);
+        return "not enough memory";
+    }
+    Arena *own = kept = arena_new(options->allocator, &escape);
     Device *made = arena_new_of(own, Device);
     *made = (Device){.arena = own, .options = *options};
     if (options->cache_directory)
         made->options.cache_directory = arena_copy_text(own, options->cache_directory, strlen(options->cache_directory));
     const char *reason = target_detect(own, &made->target);
+    arena_set_escape(own, NULL);
     if (reason) {
         reason = arena_copy_text(arena, reason, strlen(reason));
         arena_free(own);
@@ -37,10 +44,17 @@ static void cpu_close(Device *device)
 
 static const char *cpu_compile(Arena *arena, Device *device, const Plan *plan, Executable **executable, CompileStats *stats)
 {
-    Arena *own = arena_new(device->options.allocator, NULL);
+    jmp_buf escape;
+    Arena *volatile kept = NULL;
+    if (setjmp(escape)) {
+        arena_free(kept);
+        return "not enough memory";
+    }
+    Arena *own = kept = arena_new(device->options.allocator, &escape);
     Executable *made = arena_new_of(own, Executable);
     int count = plan->kernels.count;
     *made = (Executable){.arena = own, .device = device, .plan = plan, .kernels = arena_array(own, CpuKernel, count + 1)};
+    arena_set_escape(own, NULL);
     const char *reason = jit_compile(arena, device, plan->kernels.items, count, made->kernels, &made->code, stats);
     if (reason) {
         arena_free(own);

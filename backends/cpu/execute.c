@@ -73,12 +73,19 @@ void execute_discard(Instance *instance)
 const char *execute_instantiate(Arena *arena, Executable *executable, Instance **out)
 {
     const Plan *plan = executable->plan;
-    Arena *own = arena_new(executable->device->options.allocator, NULL);
+    jmp_buf escape;
+    Arena *volatile kept = NULL;
+    if (setjmp(escape)) {
+        arena_free(kept);
+        return "not enough memory";
+    }
+    Arena *own = kept = arena_new(executable->device->options.allocator, &escape);
     Instance *instance = arena_new_of(own, Instance);
     size_t shared, workers = (size_t)worker_count(executable);
     *instance = (Instance){.arena = own, .executable = executable};
     size_blocks(executable, &instance->scratch_bytes, &shared);
     instance->address = arena_array(own, void *, plan->buffers.count + 1);
+    arena_set_escape(own, NULL);
     instance->values = reserve((size_t)plan->arena_bytes);
     instance->scratch = reserve(workers * instance->scratch_bytes);
     instance->shared = reserve(shared);

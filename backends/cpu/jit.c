@@ -137,9 +137,17 @@ static const char *compile_object(Job *job, Arena *arena, LLVMTargetMachineRef m
     return reason;
 }
 
+/* Memory that runs out on a worker is that kernel's reason: a worker cannot leave to where the compilation began. */
 static void compile_one(Job *job, LLVMTargetMachineRef *machine, int i)
 {
-    Arena *arena = arena_new(job->device->options.allocator, NULL);
+    jmp_buf escape;
+    Arena *volatile kept = NULL;
+    if (setjmp(escape)) {
+        arena_free(kept);
+        job->reasons[i] = strdup("not enough memory");
+        return;
+    }
+    Arena *arena = kept = arena_new(job->device->options.allocator, &escape);
     uint64_t key = cache_key(&job->device->target, job->kernels[i]);
     job->objects[i] = read_object(job, arena, i, key);
     if (!job->objects[i]) {
