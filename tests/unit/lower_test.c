@@ -1,0 +1,168 @@
+/* From graph to machine code: fused, unfused and interpreted results of small functions agree.
+ *
+ * Each case is a function in the text form of the IR; its inputs are drawn in [-1, 1].  Everything from fusion to the CPU
+ * backend runs, with one thread and with two. */
+#include "backends/backend.h"
+#include "passes/passes.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Case {
+    const char *name, *text;
+} Case;
+
+static const Case cases[] = {
+    {"map", "func @f(%x: f32[7,33], %y: f32[7,33]) -> (f32[7,33]) {\n"
+            "  %a = mul %x, %y : f32[7,33]\n  %b = exp %a : f32[7,33]\n  %c = add %b, %x : f32[7,33]\n  return %c\n}\n"},
+    {"broadcast", "func @f(%x: f32[5,17], %s: f32[5]) -> (f32[5,17]) {\n"
+                  "  %b = broadcast %s {dims=[0]} : f32[5,17]\n  %c = mul %x, %b : f32[5,17]\n  return %c\n}\n"},
+    {"row_sum", "func @f(%x: f32[9,40]) -> (f32[9]) {\n"
+                "  %a = mul %x, %x : f32[9,40]\n  %s = sum %a {axes=[1]} : f32[9]\n  %r = sqrt %s : f32[9]\n  return %r\n}\n"},
+    {"column_sum", "func @f(%x: f32[40,19]) -> (f32[19]) {\n  %s = sum %x {axes=[0]} : f32[19]\n  return %s\n}\n"},
+    {"large_sum", "func @f(%x: f32[64,512]) -> (f32) {\n  %s = sum %x {axes=[0,1]} : f32\n  return %s\n}\n"},
+    {"softmax", "func @f(%x: f32[6,50]) -> (f32[6,50]) {\n"
+                "  %m = reduce_max %x {axes=[1]} : f32[6]\n  %mb = broadcast %m {dims=[0]} : f32[6,50]\n"
+                "  %d = sub %x, %mb : f32[6,50]\n  %e = exp %d : f32[6,50]\n  %s = sum %e {axes=[1]} : f32[6]\n"
+                "  %sb = broadcast %s {dims=[0]} : f32[6,50]\n  %p = div %e, %sb : f32[6,50]\n  return %p\n}\n"},
+    {"dot", "func @f(%x: f32[37,20], %w: f32[20,45], %b: f32[45]) -> (f32[37,45]) {\n"
+            "  %y = dot %x, %w {lhs_batch=[], rhs_batch=[], lhs_sum=[1], rhs_sum=[0]} : f32[37,45]\n"
+            "  %c = broadcast %b {dims=[1]} : f32[37,45]\n  %z = add %y, %c : f32[37,45]\n  %t = tanh %z : f32[37,45]\n"
+            "  return %t\n}\n"},
+    {"dot_batch_transposed", "func @f(%q: f32[3,11,8], %k: f32[3,13,8]) -> (f32[3,11,13]) {\n"
+                             "  %s = dot %q, %k {lhs_batch=[0], rhs_batch=[0], lhs_sum=[2], rhs_sum=[2]} : f32[3,11,13]\n"
+                             "  return %s\n}\n"},
+    {"conv_padded", "func @f(%x: f32[2,9,9,5], %w: f32[3,3,5,18]) -> (f32[2,9,9,18]) {\n"
+                    "  %p = pad %x {lo=[0,1,1,0], hi=[0,1,1,0], inner=[0,0,0,0]} : f32[2,11,11,5]\n"
+                    "  %y = conv %p, %w {stride=[1,1], dilation=[1,1]} : f32[2,9,9,18]\n  return %y\n}\n"},
+    {"conv_strided", "func @f(%x: f32[2,9,9,4], %w: f32[3,3,4,16]) -> (f32[2,4,4,16]) {\n"
+                     "  %y = conv %x, %w {stride=[2,2], dilation=[1,1]} : f32[2,4,4,16]\n  return %y\n}\n"},
+    {"concat", "func @f(%x: f32[4,5], %y: f32[4,6]) -> (f32[4,11]) {\n"
+               "  %n = neg %y : f32[4,6]\n  %c = concat %x, %n {axis=[1]} : f32[4,11]\n  return %c\n}\n"},
+    {"pad_inner", "func @f(%x: f32[3,4]) -> (f32[3,9]) {\n"
+                  "  %p = pad %x {lo=[0,1], hi=[0,1], inner=[0,1]} : f32[3,9]\n  return %p\n}\n"},
+    {"views", "func @f(%x: f32[6,8]) -> (f32[4,6]) {\n"
+              "  %t = transpose %x {perm=[1,0]} : f32[8,6]\n  %s = slice %t {start=[1,0], stop=[8,6], step=[2,1]} : f32[4,6]\n"
+              "  %r = reverse %s {axes=[0]} : f32[4,6]\n  return %r\n}\n"},
+    {"split_and_merge",
+     "func @f(%x: f32[4,12]) -> (f32[12,4]) {\n"
+     "  %e = exp %x : f32[4,12]\n  %r = reshape %e : f32[4,3,4]\n  %t = transpose %r {perm=[1,0,2]} : f32[3,4,4]\n"
+     "  %m = reshape %t : f32[12,4]\n  return %m\n}\n"},
+    {"cumsum", "func @f(%x: f32[5,21]) -> (f32[5,21]) {\n  %c = cumsum %x {axis=[1]} : f32[5,21]\n  return %c\n}\n"},
+    {"several_results", "func @f(%x: f32[30], %y: f32[30]) -> (f32[30], f32[30], f32) {\n"
+                        "  %a = add %x, %y : f32[30]\n  %b = mul %a, %x : f32[30]\n  %s = sum %b {axes=[0]} : f32\n"
+                        "  return %a, %b, %s\n}\n"},
+    {"f64", "func @f(%x: f64[12,9], %w: f64[9,10]) -> (f64[12,10]) {\n"
+            "  %y = dot %x, %w {lhs_batch=[], rhs_batch=[], lhs_sum=[1], rhs_sum=[0]} : f64[12,10]\n"
+            "  %s = sin %y : f64[12,10]\n  return %s\n}\n"},
+};
+enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
+
+static IrModule *parse(Arena *arena, const char *text)
+{
+    Source *source = arena_new_of(arena, Source);
+    *source = (Source){"case.ir", text, strlen(text)};
+    DiagSink diags = diag_sink_new(arena);
+    IrModule *module = ir_parse(arena, source, &diags);
+    Text messages = text_new(arena);
+    diag_render_all(&diags, &messages);
+    ck_assert_msg(module != NULL, "%s", messages.data);
+    return module;
+}
+
+static void fill(EvalTensor *tensor, void *bytes)
+{
+    for (int64_t i = 0; i < ir_element_count(&tensor->type); i++)
+        tensor->real[i] = dtype_round(tensor->type.dtype, (double)rand() / RAND_MAX * 2 - 1);
+    eval_tensor_write(tensor, bytes);
+}
+
+static void *bytes_of(Arena *arena, const IrType *type)
+{
+    return arena_alloc(arena, (size_t)(ir_element_count(type) * dtype_size(type->dtype)));
+}
+
+static void compile_and_run(Arena *arena, const IrFunc *func, bool no_fuse, int threads, void **inputs, void **outputs)
+{
+    LowerOptions options = {.no_fuse = no_fuse};
+    DiagSink diags = diag_sink_new(arena);
+    Plan *plan = pass_fuse(arena, func, &options, &diags);
+    pass_expand(plan);
+    ck_assert(pass_plan(plan, &options, &diags));
+    ck_assert(plan_verify(plan, &diags));
+    Pool *pool = pool_new(threads);
+    DeviceOptions device_options = {.pool = pool};
+    Device *device;
+    Executable *executable;
+    Instance *instance;
+    CompileStats stats;
+    ck_assert_ptr_null(backend_cpu.open(arena, &device_options, &device));
+    const char *reason = backend_cpu.compile(arena, device, plan, &executable, &stats);
+    ck_assert_msg(!reason, "%s", reason);
+    ck_assert_ptr_null(backend_cpu.instantiate(arena, executable, &instance));
+    ck_assert_ptr_null(backend_cpu.run(arena, instance, inputs, outputs));
+    backend_cpu.discard(instance);
+    backend_cpu.release(executable);
+    backend_cpu.close(device);
+    pool_free(pool);
+}
+
+static void compare(const Case *test, const char *how, const EvalTensor *wanted, const void *bytes, Arena *arena)
+{
+    EvalTensor got = eval_tensor_new(arena, wanted->type);
+    eval_tensor_read(&got, bytes);
+    double largest = 0, error = 0;
+    for (int64_t i = 0; i < ir_element_count(&wanted->type); i++) {
+        largest = fmax(largest, fabs(wanted->real[i]));
+        error = fmax(error, fabs(wanted->real[i] - got.real[i]));
+        ck_assert_msg(!isnan(got.real[i]), "%s, %s: NaN at %lld", test->name, how, (long long)i);
+    }
+    double bound = wanted->type.dtype == DT_f64 ? 1e-13 : 2e-6;
+    ck_assert_msg(error <= bound * largest, "%s, %s: error %g of %g", test->name, how, error, largest);
+}
+
+START_TEST(compiled_code_agrees_with_the_interpreter)
+{
+    const Case *test = &cases[_i];
+    Arena *arena = arena_new(NULL, NULL);
+    const IrFunc *func = parse(arena, test->text)->funcs.items[0];
+    EvalTensor *args = arena_array(arena, EvalTensor, func->params.count), *wanted = arena_array(arena, EvalTensor, 4);
+    void *inputs[8], *outputs[8], *again[8];
+    for (int i = 0; i < func->params.count; i++) {
+        args[i] = eval_tensor_new(arena, *ir_type_of(func, func->params.items[i]));
+        fill(&args[i], inputs[i] = bytes_of(arena, &args[i].type));
+    }
+    for (int i = 0; i < func->results.count; i++) {
+        wanted[i] = eval_tensor_new(arena, *ir_type_of(func, func->results.items[i]));
+        outputs[i] = bytes_of(arena, &wanted[i].type);
+        again[i] = bytes_of(arena, &wanted[i].type);
+    }
+    ck_assert(ir_eval(arena, func, EVAL_wide, args, wanted));
+    compile_and_run(arena, func, true, 1, inputs, outputs);
+    for (int i = 0; i < func->results.count; i++)
+        compare(test, "unfused", &wanted[i], outputs[i], arena);
+    compile_and_run(arena, func, false, 1, inputs, outputs);
+    compile_and_run(arena, func, false, 2, inputs, again);
+    for (int i = 0; i < func->results.count; i++) {
+        size_t size = (size_t)(ir_element_count(&wanted[i].type) * dtype_size(wanted[i].type.dtype));
+        compare(test, "fused", &wanted[i], outputs[i], arena);
+        ck_assert_msg(!memcmp(outputs[i], again[i], size), "%s: two threads give other bits", test->name);
+    }
+    arena_free(arena);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("lower");
+    TCase *group = tcase_create("lower");
+    tcase_add_loop_test(group, compiled_code_agrees_with_the_interpreter, 0, CASE_COUNT);
+    suite_add_tcase(suite, group);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
