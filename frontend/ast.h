@@ -182,6 +182,8 @@ typedef enum DeclKind {
     DECL_train,  /* name { fields } */
 } DeclKind;
 
+typedef LIST(struct Decl *) DeclList;
+
 typedef struct Decl {
     DeclKind kind;
     Span span, name_span;
@@ -196,7 +198,7 @@ typedef struct Decl {
     Expr *body;        /* functions: a block or an expression */
     bool body_is_expr; /* written with = */
     bool joined;       /* import, dim: after the comma of the declaration before: dim H = 28, W = 28 */
-    LIST(struct Decl *) members; /* model */
+    DeclList members;  /* model */
     const char *doc;   /* the comment lines right above, without #, or null */
 } Decl;
 
@@ -208,7 +210,7 @@ typedef struct Comment {
 
 typedef struct File {
     const Source *source;
-    LIST(Decl *) decls;
+    DeclList decls;
     LIST(Comment) comments; /* in order, for the formatter */
 } File;
 

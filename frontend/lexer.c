@@ -12,8 +12,8 @@ typedef struct Lexer {
     DiagSink *diags;
     TokenList *tokens;
     CommentList *comments;
-    LIST(int) open;       /* brackets that nothing has closed yet */
-    locale_t plain;       /* numbers have a '.', whatever the host's locale says */
+    LIST(int) open; /* brackets that nothing has closed yet */
+    locale_t plain; /* numbers have a '.', whatever the host's locale says */
     uint32_t at, length;
     bool line_start;
 } Lexer;
@@ -55,18 +55,18 @@ static const struct LookAlike {
     uint32_t code;
     const char *write;
 } look_alikes[] = {
-    {0x3b1, "alpha"}, {0x3b2, "beta"},    {0x3b3, "gamma"}, {0x3b4, "delta"}, {0x394, "delta"}, {0x3b5, "epsilon"},
-    {0x3b7, "eta"},   {0x3b8, "theta"},   {0x3bb, "lambda"}, {0x3bc, "mu"},   {0x3c0, "pi"},    {0x3c1, "rho"},
-    {0x3c3, "sigma"}, {0x3c4, "tau"},     {0x3c6, "phi"},   {0x3c9, "omega"}, {0x2207, "grad"}, {0xd7, "*"},
-    {0xb7, "*"},      {0x2212, "-"},      {0x2013, "-"},    {0x2264, "<="},   {0x2265, ">="},   {0x2260, "!="},
-    {0x2192, "->"},   {0x21a6, "=>"},     {0x201c, "\""},   {0x201d, "\""},   {0x2032, "'"},    {0x2019, "'"},
-    {0x223c, "~"},    {0x221e, "inf"},    {0xb2, "^ 2"},    {0x3f5, "epsilon"},
+    {0x3b1, "alpha"}, {0x3b2, "beta"},  {0x3b3, "gamma"},  {0x3b4, "delta"},   {0x394, "delta"}, {0x3b5, "epsilon"},
+    {0x3b7, "eta"},   {0x3b8, "theta"}, {0x3bb, "lambda"}, {0x3bc, "mu"},      {0x3c0, "pi"},    {0x3c1, "rho"},
+    {0x3c3, "sigma"}, {0x3c4, "tau"},   {0x3c6, "phi"},    {0x3c9, "omega"},   {0x2207, "grad"}, {0xd7, "*"},
+    {0xb7, "*"},      {0x2212, "-"},    {0x2013, "-"},     {0x2264, "<="},     {0x2265, ">="},   {0x2260, "!="},
+    {0x2192, "->"},   {0x21a6, "=>"},   {0x201c, "\""},    {0x201d, "\""},     {0x2032, "'"},    {0x2019, "'"},
+    {0x223c, "~"},    {0x221e, "inf"},  {0xb2, "^ 2"},     {0x3f5, "epsilon"},
 };
 
 const char *token_kind_text(TokenKind kind)
 {
     static const char *const texts[TOK_COUNT] = {
-        [TOK_end] = "the end of the file", [TOK_error] = "this",       [TOK_name] = "a name",
+        [TOK_end] = "the end of the file", [TOK_error] = "this",      [TOK_name] = "a name",
         [TOK_number] = "a number",         [TOK_string] = "a string",
 #define TOKEN(name, text) [TOK_##name] = "'" text "'",
 #define WORD(name) [TOK_##name] = "'" #name "'",
@@ -426,8 +426,8 @@ static void lexer_garbage(Lexer *lexer)
 static void lexer_slip(Lexer *lexer, const struct Slip *slip)
 {
     uint32_t start = lexer->at, size = (uint32_t)strlen(slip->text);
-    diag_report(lexer->diags, DIAG_bad_character, lexer_span(lexer, start, start + size), "'%s' is not part of the language: %s",
-                slip->text, slip->lesson);
+    diag_report(lexer->diags, DIAG_bad_character, lexer_span(lexer, start, start + size),
+                "'%s' is not part of the language: %s", slip->text, slip->lesson);
     lexer->at += size;
     Token *token = lexer_add(lexer, slip->kind, start);
     token->text = slip->text;
