@@ -310,6 +310,103 @@ static void emit_vector_loop(Emission *e, int depth)
         emit_vector_turns(e, depth, middle, bounds.high, 1, &bounds);
 }
 
+/* ---- transposed loads ---- */
+
+/* Rows to columns: each round puts row i and row i + n/2 together like the teeth of a zip. */
+static void transpose_square(Codegen *cg, LLVMValueRef *rows, int n)
+{
+    LLVMValueRef low[64], high[64], next[64];
+    for (int i = 0; i < n; i++) {
+        int from = i / 2 + (i % 2 ? n : 0);
+        low[i] = LLVMConstInt(cg->i32, (unsigned long long)from, false);
+        high[i] = LLVMConstInt(cg->i32, (unsigned long long)(from + n / 2), false);
+    }
+    LLVMValueRef low_half = LLVMConstVector(low, (unsigned)n), high_half = LLVMConstVector(high, (unsigned)n);
+    for (int round = n; round > 1; round /= 2) {
+        for (int i = 0; i < n / 2; i++) {
+            next[2 * i] = LLVMBuildShuffleVector(cg->builder, rows[i], rows[i + n / 2], low_half, "");
+            next[2 * i + 1] = LLVMBuildShuffleVector(cg->builder, rows[i], rows[i + n / 2], high_half, "");
+        }
+        memcpy(rows, next, (size_t)n * sizeof *rows);
+    }
+}
+
+/* The load's values at `lanes` places of the block axis, each a vector along the vector axis. */
+static void load_transposed(Emission *e, const KInst *inst, LLVMValueRef *values)
+{
+    Codegen *cg = e->cg;
+    Point *point = &e->points[0];
+    DType dtype = cg->kernel->buffers.items[inst->buffer].dtype;
+    int64_t stride = inst->index.coef[e->nest->vector[0]];
+    LLVMValueRef first = emit_affine(cg, point, &inst->index);
+    for (int lane = 0; lane < e->nest->lanes; lane++) {
+        LLVMValueRef place = LLVMBuildNSWAdd(cg->builder, first, codegen_i64(cg, lane * stride), "");
+        values[lane] = emit_load(cg, dtype, emit_address(cg, inst->buffer, place), e->nest->lanes, NULL);
+    }
+    transpose_square(cg, values, e->nest->lanes);
+    for (int i = 0; i < e->nest->lanes; i++)
+        values[i] = emit_cast(cg, values[i], dtype, inst->dtype);
+}
+
+/* A square of `lanes` places along the block axis from `start` by `lanes` along the vector axis: everything unrolled. */
+static void emit_square(Emission *e, LLVMValueRef start)
+{
+    const Nest *nest = e->nest;
+    int count = e->stage->insts.count;
+    LLVMValueRef *loaded = arena_array(e->cg->arena, LLVMValueRef, count * nest->lanes);
+    set_axis(e, nest->block_axis, start);
+    for (int i = 0; i < count; i++)
+        if (nest_is_transposed(nest, &e->stage->insts.items[i]))
+            load_transposed(e, &e->stage->insts.items[i], loaded + i * nest->lanes);
+    for (int row = 0; row < nest->lanes; row++) {
+        set_axis(e, nest->block_axis, LLVMBuildNSWAdd(e->cg->builder, start, codegen_i64(e->cg, row), ""));
+        for (int i = 0; i < count; i++) {
+            if (nest_is_transposed(nest, &e->stage->insts.items[i]))
+                e->points[0].values[i] = loaded[i * nest->lanes + row];
+            else if (nest->level[i] >= nest->count - 1)
+                emit_for_copies(e, i);
+        }
+        emit_stores(e->cg, &e->points[0]);
+    }
+}
+
+static void emit_rows(Emission *e, int depth, LLVMValueRef low, LLVMValueRef high)
+{
+    if (is_empty(low, high))
+        return;
+    Loop loop = loop_begin(e->cg, low, high, 1, "map");
+    set_axis(e, e->nest->block_axis, loop.index);
+    emit_nest(e, depth + 1);
+    loop_end(e->cg, &loop);
+}
+
+/* Blocks along the block axis: squares of the vector axis, then what is left of it, row by row; then the rows that are left. */
+static void emit_blocks(Emission *e, int depth)
+{
+    Codegen *cg = e->cg;
+    int64_t lanes = e->nest->lanes;
+    Bounds bounds = bounds_of(e, depth), across = bounds_of(e, depth + 1);
+    LLVMValueRef middle = whole_steps(cg, &bounds, lanes), edge = whole_steps(cg, &across, lanes);
+    if (!is_empty(bounds.low, middle)) {
+        Loop loop = loop_begin(cg, bounds.low, middle, lanes, "block");
+        Loop squares = loop_begin(cg, across.low, edge, lanes, "square");
+        set_vector_place(e, 0, squares.index);
+        emit_square(e, loop.index);
+        loop_end(cg, &squares);
+        if (!fits(&across, lanes)) {
+            Loop rows =
+                loop_begin(cg, loop.index, LLVMBuildNSWAdd(cg->builder, loop.index, codegen_i64(cg, lanes), ""), 1, "row");
+            set_axis(e, e->nest->block_axis, rows.index);
+            emit_level(e, depth + 1);
+            emit_vector_turns(e, depth + 1, edge, across.high, 1, &across);
+            loop_end(cg, &rows);
+        }
+        loop_end(cg, &loop);
+    }
+    if (!fits(&bounds, lanes))
+        emit_rows(e, depth, middle, bounds.high);
+}
+
 static void emit_nest(Emission *e, int depth)
 {
     const Nest *nest = e->nest;
@@ -323,6 +420,8 @@ static void emit_nest(Emission *e, int depth)
         emit_tail(e);
     } else if (nest->order[depth] == NEST_VECTOR) {
         emit_vector_loop(e, depth);
+    } else if (nest->order[depth] == nest->block_axis) {
+        emit_blocks(e, depth);
     } else {
         Bounds bounds = bounds_of(e, depth);
         Loop loop = loop_begin(e->cg, bounds.low, bounds.high, 1, depth < nest->map_loops ? "map" : "scan");

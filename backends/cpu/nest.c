@@ -142,6 +142,18 @@ static double access_cost(const Search *s, const Choice *c, const Affine *affine
     return each;
 }
 
+/* A block of vectors loaded along another axis and transposed costs less than gathering. */
+static double gather_cost(const Search *s, const Choice *c, const KInst *inst)
+{
+    if (s->stage->accs.count || c->count != 1 || inst->arg[0] >= 0 || inst->arg[1] >= 0)
+        return 0.9;
+    for (int axis = s->outer; axis < axis_end(s); axis++)
+        if (inst->index.coef[axis] == 1 && axis != c->axes[0] && axis_of(s, axis)->kind == K_MAP &&
+            axis_of(s, axis)->extent >= c->lanes)
+            return 0.4;
+    return 0.9;
+}
+
 static double inst_cost(const Search *s, const Choice *c, uint32_t mask, double lanes, int i)
 {
     const KInst *inst = &s->stage->insts.items[i];
@@ -151,7 +163,7 @@ static double inst_cost(const Search *s, const Choice *c, uint32_t mask, double 
     if (inst->op != K_load)
         return often * op_cost(inst) / lanes;
     bool scattered = inst->arg[0] >= 0 && s->depends[inst->arg[0]] & mask;
-    return often * access_cost(s, c, &inst->index, scattered, lanes, 0.9);
+    return often * access_cost(s, c, &inst->index, scattered, lanes, gather_cost(s, c, inst));
 }
 
 static uint32_t depends_on(const Search *s, KRef ref)
@@ -287,6 +299,34 @@ static void add_loops(const Search *s, Nest *nest, KAxisKind kind, uint32_t mask
     }
 }
 
+bool nest_is_transposed(const Nest *nest, const KInst *inst)
+{
+    return nest->block_axis >= 0 && inst->op == K_load && inst->arg[0] < 0 && inst->arg[1] < 0 &&
+           inst->index.coef[nest->block_axis] == 1 && inst->index.coef[nest->vector[0]] != 0;
+}
+
+/* The MAP axis along which most of the loads that would be gathered are contiguous, if the stage is small enough to be emitted
+ * as many times as there are lanes. */
+static int choose_block_axis(const Search *s, const Choice *c)
+{
+    enum { MOST_INSTS = 10 };
+    int best = -1, most = 0;
+    if (c->count != 1 || axis_of(s, c->axes[0])->kind != K_MAP || s->stage->accs.count || s->adds ||
+        s->stage->insts.count > MOST_INSTS || axis_of(s, c->axes[0])->extent < c->lanes)
+        return -1;
+    for (int axis = s->outer; axis < axis_end(s); axis++) {
+        Nest trial = {.block_axis = axis, .vector = {c->axes[0]}};
+        int loads = 0;
+        for (int i = 0; i < s->stage->insts.count; i++)
+            loads += nest_is_transposed(&trial, &s->stage->insts.items[i]);
+        if (axis == c->axes[0] || axis_of(s, axis)->kind != K_MAP || axis_of(s, axis)->extent < c->lanes || loads <= most)
+            continue;
+        most = loads;
+        best = axis;
+    }
+    return best;
+}
+
 /* Whether what depends on the vector axis but not on other MAP axes is worth computing once, outside their loops. */
 static bool vector_goes_outside(const Search *s, const Choice *c, uint32_t mask)
 {
@@ -306,11 +346,14 @@ static void order_loops(const Search *s, Nest *nest, const Choice *c)
 {
     uint32_t mask = choice_mask(c);
     bool maps = c->count && axis_of(s, c->axes[0])->kind == K_MAP;
-    if (maps && vector_goes_outside(s, c, mask)) {
+    uint32_t block = nest->block_axis >= 0 ? 1u << nest->block_axis : 0;
+    if (maps && !block && vector_goes_outside(s, c, mask)) {
         nest->order[nest->count++] = NEST_VECTOR;
         maps = false;
     }
-    add_loops(s, nest, K_MAP, mask, !s->adds);
+    add_loops(s, nest, K_MAP, mask | block, !s->adds);
+    if (block)
+        nest->order[nest->count++] = nest->block_axis;
     if (maps)
         nest->order[nest->count++] = NEST_VECTOR;
     nest->map_loops = nest->count;
@@ -360,6 +403,8 @@ static void choose_unrolling(const Search *s, Nest *nest)
     for (int i = 0; i < end; i++)
         size += nest->varies[i] || accs;
     nest->copies = nest->chains = 1;
+    if (nest->block_axis >= 0)
+        return;
     bool scans = nest->scan_loops > 0;
     if (nest->vector_count && !nest->vector_reduces) {
         int64_t blocks = (nest->vector_extent + nest->lanes - 1) / nest->lanes;
@@ -403,11 +448,12 @@ static void share_out(const Search *s, Nest *nest)
         int axis = nest->order[loop];
         if (axis == NEST_VECTOR || !may_share(s, axis))
             continue;
-        if (axis == chunk_axis || nest->tasks * nest_extent(nest, loop) <= nest->wanted) {
+        bool block = axis == nest->block_axis;
+        if (axis == chunk_axis || (!block && nest->tasks * nest_extent(nest, loop) <= nest->wanted)) {
             nest->task_axes[nest->task_axis_count++] = axis;
             nest->tasks *= nest_extent(nest, loop);
         } else if (nest->tasks < nest->wanted) {
-            cut_loop(nest, loop, (nest->wanted + nest->tasks - 1) / nest->tasks, 1);
+            cut_loop(nest, loop, (nest->wanted + nest->tasks - 1) / nest->tasks, block ? nest->lanes : 1);
         }
     }
     if (nest->chunk_loop >= 0 || nest->tasks >= nest->wanted || nest->vector_reduces)
@@ -464,6 +510,7 @@ Nest nest_choose(Arena *arena, const CpuTarget *target, const Kernel *kernel, co
                  .wanted = 1};
     memcpy(nest.vector, choice.axes, sizeof choice.axes);
     nest.vector_reduces = choice.count && axis_of(&s, choice.axes[0])->kind == K_REDUCE;
+    nest.block_axis = choose_block_axis(&s, &choice);
     nest.level = arena_array(arena, int, insts);
     nest.varies = arena_array(arena, bool, insts);
     order_loops(&s, &nest, &choice);
@@ -487,6 +534,8 @@ void nest_print(const Nest *nest, Text *out)
         text_printf(out, " %s %lld", kind, (long long)nest_extent(nest, loop));
         if (nest->order[loop] == NEST_VECTOR)
             text_printf(out, " by %d x %d lanes", nest->vector_reduces ? nest->chains : nest->copies, nest->lanes);
+        if (nest->order[loop] == nest->block_axis)
+            text_puts(out, " transposed in blocks");
         if (loop == nest->chunk_loop)
             text_printf(out, " in pieces of %lld", (long long)nest->chunk_size);
     }

@@ -29,8 +29,9 @@ typedef struct Nest {
     int64_t vector_extent;
     bool vector_reduces;
     int lanes;
-    int copies; /* MAP vectors side by side */
-    int chains; /* accumulators a result, along the innermost REDUCE loop */
+    int copies;     /* MAP vectors side by side */
+    int chains;     /* accumulators a result, along the innermost REDUCE loop */
+    int block_axis; /* MAP axis just outside the vector axis, along which transposed loads are contiguous; or -1 */
     int *level;
     bool *varies;  /* along the vector axis */
     double cycles; /* rough cost of the whole stage at one outer point */
@@ -45,6 +46,8 @@ typedef struct Nest {
 /* `share`: cut into tasks; else one task does everything. */
 Nest nest_choose(Arena *arena, const CpuTarget *target, const Kernel *kernel, const KStage *stage, Ragged ragged, bool share);
 int64_t nest_extent(const Nest *nest, int loop);
+/* Whether the load lies across the vector axis and along the block axis: `lanes` vectors are loaded and transposed. */
+bool nest_is_transposed(const Nest *nest, const KInst *inst);
 void nest_print(const Nest *nest, Text *out);
 
 /* Emits the stage at the current outer point: everything, or what `task` stands for. */
