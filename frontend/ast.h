@@ -42,8 +42,22 @@ typedef enum ExprKind {
 } ExprKind;
 
 typedef enum AstOp {
-    AST_neg, AST_not, AST_add, AST_sub, AST_mul, AST_div, AST_rem, AST_pow, AST_and, AST_or,
-    AST_eq, AST_ne, AST_lt, AST_le, AST_gt, AST_ge,
+    AST_neg,
+    AST_not,
+    AST_add,
+    AST_sub,
+    AST_mul,
+    AST_div,
+    AST_rem,
+    AST_pow,
+    AST_and,
+    AST_or,
+    AST_eq,
+    AST_ne,
+    AST_lt,
+    AST_le,
+    AST_gt,
+    AST_ge,
     AST_join, /* l ++ m: lists one after the other */
 } AstOp;
 
@@ -134,7 +148,7 @@ struct Expr {
 
 /* ---- patterns and statements ---- */
 
-struct Pattern { /* x, (a, b), _ */
+struct Pattern {      /* x, (a, b), _ */
     const char *name; /* null: a tuple of items */
     LIST(Pattern *) items;
     Span span;
@@ -142,12 +156,12 @@ struct Pattern { /* x, (a, b), _ */
 
 typedef enum StmtKind {
     STMT_error,
-    STMT_let,    /* let pattern [: type] = value, or ~ value */
-    STMT_var,    /* var name = value, or ~ value */
-    STMT_assign, /* name [op]= value, or ~ value */
-    STMT_for,    /* for pattern in value { body } */
-    STMT_while,  /* while value [, bound] { body } */
-    STMT_expr,   /* value */
+    STMT_let,     /* let pattern [: type] = value, or ~ value */
+    STMT_var,     /* var name = value, or ~ value */
+    STMT_assign,  /* name [op]= value, or ~ value */
+    STMT_for,     /* for pattern in value { body } */
+    STMT_while,   /* while value [, bound] { body } */
+    STMT_expr,    /* value */
     STMT_require, /* require value, "message": checked at compile time */
 } StmtKind;
 
@@ -156,11 +170,11 @@ struct Stmt {
     Span span;
     Pattern *pattern;
     TypeExpr *type;
-    bool draws;      /* ~ instead of = */
-    bool compound;   /* op= */
+    bool draws;    /* ~ instead of = */
+    bool compound; /* op= */
     AstOp op;
     Expr *value, *bound;
-    Expr *body;      /* a block */
+    Expr *body; /* a block */
     const char *message;
 };
 
@@ -176,10 +190,10 @@ typedef enum DeclKind {
     DECL_loss,
     DECL_sample,
     DECL_eval,
-    DECL_model,  /* name[generics](params) { members } */
-    DECL_param,  /* in a model: param name: type = initialiser */
-    DECL_data,   /* name = { fields } */
-    DECL_train,  /* name { fields } */
+    DECL_model, /* name[generics](params) { members } */
+    DECL_param, /* in a model: param name: type = initialiser */
+    DECL_data,  /* name = { fields } */
+    DECL_train, /* name { fields } */
 } DeclKind;
 
 typedef LIST(struct Decl *) DeclList;
@@ -187,19 +201,19 @@ typedef LIST(struct Decl *) DeclList;
 typedef struct Decl {
     DeclKind kind;
     Span span, name_span;
-    const char *name;  /* train: "train" if not given */
-    const char *path;  /* import */
-    bool file;         /* import of a file rather than a module of the library */
+    const char *name; /* train: "train" if not given */
+    const char *path; /* import */
+    bool file;        /* import of a file rather than a module of the library */
     LIST(Generic) generics;
     ParamList params;
     ParamList tangents; /* rule */
-    TypeExpr *type;    /* result of a function; type of a param; of a model: an alias's right side is in value */
-    Expr *value;       /* dim, let, param's initialiser, data and train: a record; model alias */
-    Expr *body;        /* functions: a block or an expression */
-    bool body_is_expr; /* written with = */
-    bool joined;       /* import, dim: after the comma of the declaration before: dim H = 28, W = 28 */
-    DeclList members;  /* model */
-    const char *doc;   /* the comment lines right above, without #, or null */
+    TypeExpr *type;     /* result of a function; type of a param; of a model: an alias's right side is in value */
+    Expr *value;        /* dim, let, param's initialiser, data and train: a record; model alias */
+    Expr *body;         /* functions: a block or an expression */
+    bool body_is_expr;  /* written with = */
+    bool joined;        /* import, dim: after the comma of the declaration before: dim H = 28, W = 28 */
+    DeclList members;   /* model */
+    const char *doc;    /* the comment lines right above, without #, or null */
 } Decl;
 
 typedef struct Comment {

@@ -265,6 +265,11 @@ bool parse_at_outer_declaration(const Parser *parser)
            parse_starts_declaration(parser, parser->at) && parse_column(parser, token) <= parser->column;
 }
 
+bool parse_at_lost_end(const Parser *parser)
+{
+    return parse_peek(parser)->kind == TOK_end || parse_at_outer_declaration(parser);
+}
+
 /* Whether a statement goes on from one token to the next although a line ends between them. */
 static bool parse_goes_on(TokenKind before, TokenKind after)
 {

@@ -389,14 +389,14 @@ static void parse_declaration(Parser *parser, bool in_model, DeclList *list)
     else
         parse_fail_no_declaration(parser, in_model);
     parse_declaration_end(parser, in_model);
+    if (parser->panicking) {
+        if (fits)
+            list->items[list->count - 1]->kind = DECL_error;
+        parse_skip(parser, start, false);
+        if (parser->at == start) /* a '}' that closes nothing */
+            parse_advance(parser);
+    }
     parser->column = column;
-    if (!parser->panicking)
-        return;
-    if (fits)
-        list->items[list->count - 1]->kind = DECL_error;
-    parse_skip(parser, start, false);
-    if (parser->at == start) /* a '}' that closes nothing */
-        parse_advance(parser);
 }
 
 /* Whether a declaration stands here that no model may hold: the model's '}' is missing. */
@@ -404,6 +404,14 @@ static bool parse_at_end_of_members(const Parser *parser)
 {
     const struct DeclForm *form = parse_at_outer_declaration(parser) ? parse_form(parser) : NULL;
     return parse_at(parser, TOK_right_brace) || parse_at(parser, TOK_end) || (form && !form->in_model);
+}
+
+static void parse_member(Parser *parser, Decl *decl)
+{
+    int messages = parser->diags->list.count + parser->diags->dropped;
+    parse_declaration(parser, true, &decl->members);
+    bool said = parser->diags->list.count + parser->diags->dropped > messages;
+    parser->panicking = said && parse_at_end_of_members(parser) && !parse_at(parser, TOK_right_brace);
 }
 
 static void parse_model(Parser *parser, Decl *decl)
@@ -421,9 +429,9 @@ static void parse_model(Parser *parser, Decl *decl)
         return;
     }
     Bracket bracket = parse_open(parser);
-    while (!parse_at_end_of_members(parser))
+    while (!parser->panicking && !parse_at_end_of_members(parser))
         if (!parse_accept(parser, TOK_semicolon))
-            parse_declaration(parser, true, &decl->members);
+            parse_member(parser, decl);
     parse_close(parser, bracket, TOK_right_brace);
 }
 

@@ -336,6 +336,7 @@ Expr *parse_record(Parser *parser, TokenKind sign)
         if (parser->panicking) {
             parse_skip(parser, start, true);
             field.value = parse_error_node(parser, field.span.start);
+            parser->panicking = parse_at_lost_end(parser);
             comma = parse_accept(parser, TOK_comma);
         }
         list_push(parser->arena, &record->fields, field);

@@ -57,6 +57,7 @@ void parse_fail_unclosed(Parser *parser, Bracket bracket, TokenKind closer);
 /* Goes on after a failure: to the end of the statement (or field, if commas end it) that began at token `start`. */
 void parse_skip(Parser *parser, int start, bool comma_ends);
 bool parse_at_outer_declaration(const Parser *parser); /* a declaration that cannot be inside the one being read */
+bool parse_at_lost_end(const Parser *parser);          /* one of those, or the end of the file: a '}' is missing */
 bool parse_starts_declaration(const Parser *parser, int token);
 
 bool parse_enter(Parser *parser, uint32_t start); /* false (and said) if this is nested too deep */

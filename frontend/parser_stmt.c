@@ -230,11 +230,12 @@ static void parse_statements(Parser *parser, Expr *block)
         parse_statement_end(parser, start);
         if (parser->panicking) {
             stmt->kind = STMT_error;
-            if (parse_at_outer_declaration(parser) && parser->at > start)
-                parser->panicking = false; /* said; the missing brace is no second mistake of this block */
             parse_skip(parser, start, false);
+            parser->panicking = parse_at_lost_end(parser); /* said: it is no second mistake of this block */
         }
         list_push(parser->arena, &block->stmts, stmt);
+        if (parser->panicking)
+            break;
     }
 }
 
