@@ -236,7 +236,7 @@ Dataset *dataset_open(Arena *arena, const DataSet *declared, const DatasetOption
 
 /* ---- the order of an epoch ---- */
 
-/* With fewer bits, eight rounds reach some orders more often than others. */
+/* Over fewer bits, eight rounds favour some orders by a few parts in a hundred. */
 enum { FEISTEL_ROUNDS = 8, FEWEST_BITS = 6, SHUFFLE_STREAM = 0x73687566 };
 
 typedef struct Shuffle {

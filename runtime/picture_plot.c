@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_TICKS = 64, WANTED_TICKS = 6, SMOOTH_PARTS = 50, LEGEND_ROW = 18 };
+enum { MAX_TICKS = 64, WANTED_TICKS = 7, SMOOTH_PARTS = 100, LEGEND_ROW = 18 };
 static const double empty_margin = 0.04;   /* of the range, left free at both ends */
 static const double largest_shown = 1e300; /* so that no difference overflows */
 
@@ -267,19 +267,26 @@ static void draw_line(const Plot *plot, const Series *series, const char *colour
     text_puts(plot->svg, "\"/>\n");
 }
 
-/* A running mean that starts as the plain mean of what there is; it steps over values that cannot be shown. */
+/* The mean over as many neighbours on both sides, so that it does not lag; fewer near the ends. */
 static void draw_running_mean(const Plot *plot, const Series *series, const char *colour)
 {
     Arena *arena = plot->svg->arena;
     double *x = arena_array(arena, double, series->count), *y = arena_array(arena, double, series->count);
-    double mean = 0;
-    int64_t kept = 0, window = 1 + series->count / SMOOTH_PARTS;
+    double *sum = arena_array(arena, double, series->count + 1);
+    int64_t kept = 0;
     for (int64_t i = 0; i < series->count; i++) {
         if (!plot_shows(plot, series_x(series, i), series_y(series, i)))
             continue;
-        mean += (series_y(series, i) - mean) / (double)(kept < window ? kept + 1 : window);
         x[kept] = series_x(series, i);
-        y[kept++] = mean;
+        sum[kept + 1] = sum[kept] + series_y(series, i);
+        kept++;
+    }
+    int64_t widest = series->count / SMOOTH_PARTS;
+    for (int64_t i = 0; i < kept; i++) {
+        int64_t room = i < kept - 1 - i ? i : kept - 1 - i, side = room < widest ? room : widest;
+        side = side < widest / 4 ? widest / 4 : side; /* an end is still a mean of some */
+        int64_t first = i < side ? 0 : i - side, end = i + side < kept ? i + side + 1 : kept;
+        y[i] = (sum[end] - sum[first]) / (double)(end - first);
     }
     Series smooth = {.x = x, .y = y, .count = kept};
     draw_line(plot, &smooth, colour, "stroke-width=\"2\"");
@@ -322,7 +329,7 @@ static void draw_legend(const Plot *plot)
     }
     if (!rows || (rows == 1 && plot->count == 1))
         return;
-    double width = 40 + 6.6 * (double)longest, left = plot->right - width - 8, y = plot->top + 8;
+    double width = 42 + 7 * (double)longest, left = plot->right - width - 8, y = plot->top + 8;
     text_printf(plot->svg,
                 "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"4\" fill=\"#fff\" fill-opacity=\"0.85\" "
                 "stroke=\"#ccc\"/>\n",

@@ -483,6 +483,7 @@ START_TEST(npy_headers_that_lie)
                      "24 bytes of data; the file has 25");
     ck_assert_reason(try_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }", 0),
                      "more elements");
+    ck_assert_reason(try_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1125899906842624,), }", 0), "more elements");
     ck_assert_reason(try_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 99999999999999999999), }", 0),
                      "not a size");
     ck_assert_reason(try_npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }", 0), "not a size");
@@ -497,6 +498,21 @@ START_TEST(npy_headers_that_lie)
                      "more than 12 axes");
     ck_assert_reason(TRY(decode_npy, "\x93NUMPY\4\0\0\0"), "version 4");
     ck_assert_reason(TRY(decode_npy, "\x93NUMPY\2\0\xff\xff\xff\xff{}"), "ends inside its header");
+}
+END_TEST
+
+START_TEST(checksums_of_archives_are_compared)
+{
+    Bytes bytes;
+    Array out;
+    ck_assert_ptr_null(file_read(arena, fixture("stored.npz"), 0, &bytes));
+    unsigned char *header = memmem(bytes.data, bytes.size, "\x93NUMPY", 6);
+    ck_assert_ptr_nonnull(header);
+    header[128 + 5] ^= 1; /* an element */
+    ck_assert_reason(npz_decode(arena, bytes, "x", &out), "damaged");
+    ck_assert_ptr_null(file_read(arena, fixture("images-idx3-ubyte.gz"), 0, &bytes));
+    bytes.data[bytes.size - 6] ^= 1; /* of the checksum behind the data */
+    ck_assert_reason(idx_decode(arena, bytes, &out), "damaged");
 }
 END_TEST
 
@@ -596,6 +612,7 @@ int main(void)
     tcase_add_loop_test(files, running_out_of_memory_leaves_nothing_behind, 0, HOSTILE);
     tcase_add_test(files, idx_headers_that_lie);
     tcase_add_test(files, npy_headers_that_lie);
+    tcase_add_test(files, checksums_of_archives_are_compared);
     tcase_add_test(files, safetensors_headers_that_lie);
     tcase_add_test(files, png_headers_that_lie);
     tcase_add_test(files, bools_of_files_become_one_or_zero);
