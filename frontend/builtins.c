@@ -18,11 +18,11 @@ static double erfinv_of(double y)
     return x;
 }
 
-#define POINTWISE(name, arity, class, op, known)            \
-    static double known_##name(double a, double b, double c) \
-    {                                                       \
-        (void)a, (void)b, (void)c;                          \
-        return known;                                       \
+#define POINTWISE(name, arity, class, op, known)                                                                               \
+    static double known_##name(double a, double b, double c)                                                                   \
+    {                                                                                                                          \
+        (void)a, (void)b, (void)c;                                                                                             \
+        return known;                                                                                                          \
     }
 #include "frontend/builtins.def"
 
@@ -123,7 +123,8 @@ bool want_own_axis(Elab *el, Call *call, int index, const Value *tensor, int *at
     if (!axes_argument(el, call, index, &tensor->tensor.shape, what, &axes))
         return false;
     if (axes.rank != 1) {
-        elab_error(el, DIAG_axis_wanted, positional(call, index)->span, "`%s` works along one axis, not %d", call->name, axes.rank);
+        elab_error(el, DIAG_axis_wanted, positional(call, index)->span, "`%s` works along one axis, not %d", call->name,
+                   axes.rank);
         return false;
     }
     *at = shape_find(&tensor->tensor.shape, axes.axes[0].label);
@@ -138,7 +139,8 @@ bool named_dtype(Elab *el, Call *call, DType *dtype)
     if (value->kind == VALUE_type && value->type->kind == TYPE_tensor)
         return type_dtype(el, value->type, dtype);
     if (!is_poison(value))
-        elab_error(el, DIAG_type_mismatch, call->span, "`dtype` is an element type such as f64, not %s", value_describe(el->arena, value));
+        elab_error(el, DIAG_type_mismatch, call->span, "`dtype` is an element type such as f64, not %s",
+                   value_describe(el->arena, value));
     return false;
 }
 
@@ -154,9 +156,10 @@ static const Value *check_arguments(Elab *el, const Builtin *builtin, const Call
 {
     int count = positional_count(call);
     if (count < builtin->least || (builtin->most >= 0 && count > builtin->most)) {
-        const char *range = builtin->most < 0               ? arena_printf(el->arena, "at least %d", builtin->least)
-                            : builtin->least < builtin->most ? arena_printf(el->arena, "%d to %d", builtin->least, builtin->most)
-                                                             : arena_printf(el->arena, "%d", builtin->least);
+        const char *range = builtin->most < 0 ? arena_printf(el->arena, "at least %d", builtin->least)
+                            : builtin->least < builtin->most
+                                ? arena_printf(el->arena, "%d to %d", builtin->least, builtin->most)
+                                : arena_printf(el->arena, "%d", builtin->least);
         return elab_error(el, DIAG_arity, call->span, "`%s` takes %s argument%s, not %d", builtin->name, range,
                           builtin->most == 1 ? "" : "s", count);
     }

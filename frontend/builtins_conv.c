@@ -20,7 +20,8 @@ typedef struct Conv {
     DType dtype;
 } Conv;
 
-static bool find_own(Elab *el, const Call *call, const Expr *expr, const char *name, Span at, const Value *tensor, int *position)
+static bool find_own(Elab *el, const Call *call, const Expr *expr, const char *name, Span at, const Value *tensor,
+                     int *position)
 {
     Axis axis;
     Expr by_name = {.kind = EXPR_name, .span = at, .name = name};
@@ -38,8 +39,8 @@ static bool read_windows(Elab *el, Conv *conv)
     const Expr *list = positional(conv->call, 2)->expr;
     int count = list && list->kind == EXPR_list ? list->items.count : list && list->kind == EXPR_pair ? 1 : 0;
     if (!count || count > MOST_WINDOW) {
-        elab_error(el, DIAG_axis_wanted, positional(conv->call, 2)->span, "`%s` needs one to %d pairs of axes, as in `[H: KH, W: KW]`",
-                   conv->call->name, MOST_WINDOW);
+        elab_error(el, DIAG_axis_wanted, positional(conv->call, 2)->span,
+                   "`%s` needs one to %d pairs of axes, as in `[H: KH, W: KW]`", conv->call->name, MOST_WINDOW);
         return false;
     }
     for (int i = 0; i < count; i++) {
@@ -62,7 +63,8 @@ static bool read_channels(Elab *el, Conv *conv)
 {
     const Expr *arrow = positional(conv->call, 3)->expr;
     if (!arrow || arrow->kind != EXPR_arrow) {
-        elab_error(el, DIAG_axis_wanted, positional(conv->call, 3)->span, "`%s` needs the channels: `C -> C'`", conv->call->name);
+        elab_error(el, DIAG_axis_wanted, positional(conv->call, 3)->span, "`%s` needs the channels: `C -> C'`",
+                   conv->call->name);
         return false;
     }
     return find_own(el, conv->call, arrow->a, NULL, arrow->a->span, conv->x, &conv->x_channel) &&
@@ -138,7 +140,8 @@ static bool read_conv(Elab *el, Conv *conv)
         !read_channels(el, conv) || !named_integer(el, conv->call, "groups", &conv->groups))
         return false;
     if (!dtype_is_float(conv->dtype)) {
-        elab_error(el, DIAG_dtype_mismatch, conv->call->span, "`%s` needs floats, not %s", conv->call->name, dtype_name(conv->dtype));
+        elab_error(el, DIAG_dtype_mismatch, conv->call->span, "`%s` needs floats, not %s", conv->call->name,
+                   dtype_name(conv->dtype));
         return false;
     }
     int64_t stride[MOST_WINDOW], dilation[MOST_WINDOW];
@@ -149,8 +152,9 @@ static bool read_conv(Elab *el, Conv *conv)
         conv->window[i].dilation = dilation[i];
     }
     return conv->w->tensor.shape.rank == conv->spatial + 2 ||
-           (elab_error(el, DIAG_axis_count, conv->call->span, "the weights of `%s` have a window, channels in and channels out, but are %s",
-                       conv->call->name, value_describe(el->arena, conv->w)),
+           (elab_error(el, DIAG_axis_count, conv->call->span,
+                       "the weights of `%s` have a window, channels in and channels out, but are %s", conv->call->name,
+                       value_describe(el->arena, conv->w)),
             false);
 }
 
@@ -161,8 +165,9 @@ static bool check_channels(Elab *el, const Conv *conv)
     if (conv->groups >= 1 && in->size == taken->size * conv->groups && out->size % conv->groups == 0)
         return true;
     if (conv->groups > 1)
-        elab_error(el, DIAG_division_exact, conv->call->span, "%lld groups of %s: %lld channels in, %lld for each group, %lld out",
-                   (long long)conv->groups, in->label->name, (long long)in->size, (long long)taken->size, (long long)out->size);
+        elab_error(el, DIAG_division_exact, conv->call->span,
+                   "%lld groups of %s: %lld channels in, %lld for each group, %lld out", (long long)conv->groups,
+                   in->label->name, (long long)in->size, (long long)taken->size, (long long)out->size);
     else
         elab_error(el, DIAG_axis_size, conv->call->span, "`%s` meets two sizes of the axis %s: %lld in %s and %lld in %s",
                    conv->call->name, in->label->name, (long long)in->size, value_describe(el->arena, conv->x),
@@ -244,7 +249,8 @@ static IrRef run_groups(Elab *el, const Conv *conv, IrRef x, IrRef w, const int6
     IrRef *parts = arena_array(el->arena, IrRef, conv->groups);
     int channel = conv->spatial + 1;
     for (int64_t g = 0; g < conv->groups; g++)
-        parts[g] = ir_conv(func, part_of(el, x, channel, g, conv->groups), part_of(el, w, channel, g, conv->groups), stride, dilation);
+        parts[g] =
+            ir_conv(func, part_of(el, x, channel, g, conv->groups), part_of(el, w, channel, g, conv->groups), stride, dilation);
     return ir_concat(func, parts, (int)conv->groups, channel);
 }
 
@@ -283,8 +289,9 @@ static bool check_fit(Elab *el, const Conv *conv, const int64_t *inner)
         int64_t padded = size + window->lo + window->hi + (inner && size ? inner[i] * (size - 1) : 0);
         if (taps >= 1 && (taps - 1) * window->dilation + 1 <= padded)
             continue;
-        elab_error(el, DIAG_axis_size, conv->call->span, "a window of %lld (dilation %lld) does not fit the axis %s of size %lld",
-                   (long long)taps, (long long)window->dilation, axis->label->name, (long long)padded);
+        elab_error(el, DIAG_axis_size, conv->call->span,
+                   "a window of %lld (dilation %lld) does not fit the axis %s of size %lld", (long long)taps,
+                   (long long)window->dilation, axis->label->name, (long long)padded);
         return false;
     }
     return true;

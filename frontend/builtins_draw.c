@@ -26,7 +26,8 @@ static KeyNode *draw_key(Elab *el)
 
 static const Value *random_bits(Elab *el, Span at, IrRef key, const Shape *shape, int64_t word)
 {
-    IrNode node = {.op = OP_random_bits, .type = shape_type(shape, DT_u32), .operand_count = 1, .operands = &key, .attr = {{1, &word}}};
+    IrNode node = {
+        .op = OP_random_bits, .type = shape_type(shape, DT_u32), .operand_count = 1, .operands = &key, .attr = {{1, &word}}};
     return tensor_new(el, ir_emit(emit(el, at), node), shape);
 }
 
@@ -38,7 +39,8 @@ static const Value *whole(Elab *el, int64_t number)
 static const Value *bitwise(Elab *el, Span at, IrOp op, const Value *a, int64_t b)
 {
     const Value *x[2] = {a, whole(el, b)};
-    IrRef left = operand_ref(el, at, x[0], &a->tensor.shape, DT_u32), right = operand_ref(el, at, x[1], &a->tensor.shape, DT_u32);
+    IrRef left = operand_ref(el, at, x[0], &a->tensor.shape, DT_u32),
+          right = operand_ref(el, at, x[1], &a->tensor.shape, DT_u32);
     return tensor_new(el, ir_binary(emit(el, at), op, left, right), &a->tensor.shape);
 }
 
@@ -206,7 +208,8 @@ const Value *builtin_categorical(Elab *el, Call *call)
     if (is_poison(p) || !check_drawing(el, call) || !want_own_axis(el, call, 1, p, &axis))
         return &value_poison;
     if (!is_float_tensor(p))
-        return elab_error(el, DIAG_dtype_mismatch, at, "`categorical` takes weights that are floats, not %s", value_describe(el->arena, p));
+        return elab_error(el, DIAG_dtype_mismatch, at, "`categorical` takes weights that are floats, not %s",
+                          value_describe(el->arena, p));
     Axis own = p->tensor.shape.axes[axis];
     Shape one = {1, {own}}, shape = shape_without(&p->tensor.shape, &one), extra = {0};
     if (call->has_items && !eval_shape(el, call->env, call->items, call->item_count, &extra))
@@ -240,8 +243,10 @@ const Value *builtin_permutation(Elab *el, Call *call)
         return &value_poison;
     if (shape.rank != 1)
         return elab_error(el, DIAG_axis_wanted, call->span, "`permutation` is along one axis, as in `permutation[N]`");
-    const Value *args[2] = {draw_uniform(el, call->span, &shape, dtype), value_axis(el->arena, shape.axes[0].label, shape.axes[0].size)};
-    return call_with(el, call->env, call->span, "argsort", &(Value){.kind = VALUE_builtin, .builtin = builtin_find("argsort")}, args, 2);
+    const Value *args[2] = {draw_uniform(el, call->span, &shape, dtype),
+                            value_axis(el->arena, shape.axes[0].label, shape.axes[0].size)};
+    return call_with(el, call->env, call->span, "argsort", &(Value){.kind = VALUE_builtin, .builtin = builtin_find("argsort")},
+                     args, 2);
 }
 
 /* ---- initialisers ---- */
@@ -271,7 +276,8 @@ static const Value *scaled_draw(Elab *el, Call *call, double fan_size, bool is_n
         return &value_poison;
     double deviation = gain.real / sqrt(fan_size), half = sqrt(3) * deviation;
     if (is_normal)
-        return scaled(el, call->span, draw_normal(el, call->span, &shape, dtype), value_real(el->arena, deviation), whole(el, 0));
+        return scaled(el, call->span, draw_normal(el, call->span, &shape, dtype), value_real(el->arena, deviation),
+                      whole(el, 0));
     return scaled(el, call->span, draw_uniform(el, call->span, &shape, dtype), value_real(el->arena, 2 * half),
                   value_real(el->arena, -half));
 }
@@ -330,5 +336,6 @@ const Value *builtin_fold_in(Elab *el, Call *call)
     if (key->kind != VALUE_key || !fits)
         return elab_error(el, DIAG_type_mismatch, call->span, "`fold_in` takes a key and a whole number, not %s and %s",
                           value_describe(el->arena, key), value_describe(el->arena, data));
-    return key_value(el, key_turn(el, key->key, value_as_number(data, &number) ? value_integer(el->arena, (uint32_t)number.integer) : data));
+    return key_value(
+        el, key_turn(el, key->key, value_as_number(data, &number) ? value_integer(el->arena, (uint32_t)number.integer) : data));
 }

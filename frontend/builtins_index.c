@@ -81,7 +81,8 @@ static bool check_index(Elab *el, Span at, const Value *index)
     if (index->kind == VALUE_tensor && (index->tensor.dtype == DT_i32 || index->tensor.dtype == DT_u32))
         return true;
     if (!is_poison(index)) {
-        elab_error(el, DIAG_dtype_mismatch, at, "an index is an integer or an i32 tensor, not %s", value_describe(el->arena, index));
+        elab_error(el, DIAG_dtype_mismatch, at, "an index is an integer or an i32 tensor, not %s",
+                   value_describe(el->arena, index));
         if (is_float_tensor(index))
             elab_note(el, (Span){0}, "convert it: `i as i32`");
     }

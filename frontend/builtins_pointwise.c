@@ -54,7 +54,7 @@ bool argument_names_axes(Elab *el, Call *call, int index, const Value *tensor)
     if (!value && arg->expr->kind == EXPR_list)
         return true;
     if (!value && arg->expr->kind == EXPR_name) {
-        const Binding *binding = env_find(call->env, arg->expr->name, NULL);
+        const Local *binding = env_find(call->env, arg->expr->name, NULL);
         if (binding)
             value = binding->value;
         Label *label = label_existing(el, call->env, arg->expr->name);

@@ -103,7 +103,8 @@ static const Value *reduce_truth(Elab *el, Call *call, IrOp op)
     if (is_poison(x) || !reduced_axes(el, call, x, 1, &axes))
         return &value_poison;
     if (x->tensor.dtype != DT_bool)
-        return elab_error(el, DIAG_dtype_mismatch, call->span, "`%s` takes truth values, not %s", call->name, value_describe(el->arena, x));
+        return elab_error(el, DIAG_dtype_mismatch, call->span, "`%s` takes truth values, not %s", call->name,
+                          value_describe(el->arena, x));
     const Value *numbers = tensor_cast(el, call->span, x, DT_i32);
     const Value *reduced = axes.rank ? emit_reduce(el, call->span, op, numbers, &axes) : numbers;
     return arithmetic(el, call->span, AST_gt, reduced, value_integer(el->arena, 0));
@@ -127,7 +128,8 @@ static const Value *along_axis(Elab *el, Call *call, IrOp op, bool drops, bool n
         return &value_poison;
     Shape shape = x->tensor.shape;
     if (drops && !shape.axes[at].size)
-        return elab_error(el, DIAG_axis_size, call->span, "`%s` along %s, which has no elements", call->name, shape.axes[at].label->name);
+        return elab_error(el, DIAG_axis_size, call->span, "`%s` along %s, which has no elements", call->name,
+                          shape.axes[at].label->name);
     if (negated)
         x = negate(el, call->span, x);
     IrRef ref = tensor_ref(el, x, call->span);

@@ -50,7 +50,8 @@ static bool split_pieces(Elab *el, Env *env, const Expr *to, Axis whole, Shape *
             axis.size = 1;
         }
         if (axis.size < 0) {
-            elab_error(el, DIAG_size_unknown, item->span, "only one piece may be without a size: write `%s: 8`", axis.label->name);
+            elab_error(el, DIAG_size_unknown, item->span, "only one piece may be without a size: write `%s: 8`",
+                       axis.label->name);
             return false;
         }
         product *= axis.size;
@@ -93,8 +94,8 @@ static bool new_axis(Elab *el, Env *env, const Expr *expr, int64_t size, Axis *a
     if (!eval_axis(el, env, expr, axis))
         return false;
     if (expr->kind == EXPR_pair && axis->size != size) {
-        elab_error(el, DIAG_axis_size, expr->span, "the axis %s has size %lld here, not %lld", axis->label->name, (long long)size,
-                   (long long)axis->size);
+        elab_error(el, DIAG_axis_size, expr->span, "the axis %s has size %lld here, not %lld", axis->label->name,
+                   (long long)size, (long long)axis->size);
         return false;
     }
     axis->size = size;
@@ -301,7 +302,8 @@ const Value *builtin_concat(Elab *el, Call *call)
     if (first->kind != VALUE_tensor || shape_find(&first->tensor.shape, axis.label) < 0)
         return first->kind == VALUE_tensor
                    ? axis_missing(el, call->span, value_describe(el->arena, first), &first->tensor.shape, axis.label)
-                   : elab_error(el, DIAG_type_mismatch, call->span, "`concat` joins tensors, not %s", value_describe(el->arena, first));
+                   : elab_error(el, DIAG_type_mismatch, call->span, "`concat` joins tensors, not %s",
+                                value_describe(el->arena, first));
     IrRef *refs = arena_array(el->arena, IrRef, parts.count);
     Shape shape = first->tensor.shape;
     int along = shape_find(&shape, axis.label);
@@ -343,7 +345,8 @@ const Value *builtin_stack(Elab *el, Call *call)
     IrType type = shape_type(&one, dtype);
     IrRef *refs = arena_array(el->arena, IrRef, parts.count);
     for (int i = 0; i < parts.count; i++)
-        refs[i] = ir_reshape(emit(el, call->span), operand_ref(el, call->span, parts.items[i], &shape, dtype), type.rank, type.dim);
+        refs[i] =
+            ir_reshape(emit(el, call->span), operand_ref(el, call->span, parts.items[i], &shape, dtype), type.rank, type.dim);
     one.axes[one.rank - 1].size = parts.count;
     label_learn_size(axis.label, parts.count);
     return tensor_new(el, ir_concat(emit(el, call->span), refs, parts.count, one.rank - 1), &one);
@@ -402,7 +405,8 @@ const Value *builtin_pad(Elab *el, Call *call)
             int at;
             Expr name = {.kind = EXPR_name, .span = item->span, .name = item->name};
             if (item->kind != EXPR_pair)
-                return elab_error(el, DIAG_axis_wanted, item->span, "`pad` needs axes and amounts, as in `pad(x, [H: (1, 1)])`");
+                return elab_error(el, DIAG_axis_wanted, item->span,
+                                  "`pad` needs axes and amounts, as in `pad(x, [H: (1, 1)])`");
             if (!own_axis(el, call->env, &name, x, &at) || !pad_amounts(el, call->env, item->a, &lo[at], &hi[at]))
                 return &value_poison;
             shape.axes[at].size += lo[at] + hi[at];

@@ -45,7 +45,8 @@ const Value *builtin_map(Elab *el, Call *call)
     if (is_poison(function) || is_poison(list))
         return &value_poison;
     for (int i = 0; i < items.count; i++)
-        list_push(el->arena, &results, call_with(el, call->env, call->span, "the mapped function", function, &items.items[i], 1));
+        list_push(el->arena, &results,
+                  call_with(el, call->env, call->span, "the mapped function", function, &items.items[i], 1));
     return value_group(el->arena, VALUE_list, results.count, results.items, NULL);
 }
 

@@ -69,8 +69,10 @@ bool elab_step(Elab *el, Span at)
     if (++el->work <= MOST_WORK)
         return true;
     el->exhausted = true;
-    elab_error(el, DIAG_too_much_work, at, "compiling this evaluates more than %lld expressions: an unrolled loop or a recursion "
-               "is too long", (long long)MOST_WORK);
+    elab_error(el, DIAG_too_much_work, at,
+               "compiling this evaluates more than %lld expressions: an unrolled loop or a recursion "
+               "is too long",
+               (long long)MOST_WORK);
     return false;
 }
 
@@ -132,17 +134,17 @@ Env *env_new_body(Elab *el, Env *parent)
 
 void env_bind(Elab *el, Env *env, const char *name, const Value *value, bool is_var, Span span)
 {
-    Binding *binding = arena_new_of(el->arena, Binding);
-    *binding = (Binding){name, value, is_var, span, env->bindings};
+    Local *binding = arena_new_of(el->arena, Local);
+    *binding = (Local){name, value, is_var, span, env->bindings};
     env->bindings = binding;
 }
 
-Binding *env_find(const Env *env, const char *name, bool *crossed)
+Local *env_find(const Env *env, const char *name, bool *crossed)
 {
     if (crossed)
         *crossed = false;
     for (; env; env = env->parent) {
-        for (Binding *binding = env->bindings; binding; binding = binding->next) {
+        for (Local *binding = env->bindings; binding; binding = binding->next) {
             if (!strcmp(binding->name, name))
                 return binding;
         }
@@ -202,7 +204,7 @@ bool label_lives_in(const Label *label, const Activation *activation)
 
 Label *label_existing(Elab *el, const Env *env, const char *name)
 {
-    const Binding *binding = env_find(env, name, NULL);
+    const Local *binding = env_find(env, name, NULL);
     if (binding)
         return binding->value->kind == VALUE_axis ? binding->value->axis.label : NULL;
     Label *label = label_find_free(env->activation, name);

@@ -27,20 +27,21 @@ typedef struct SettingExpr { /* a --set that has been parsed */
     Span span;
 } SettingExpr;
 
-typedef LIST(const Decl *) DeclList;
+typedef LIST(const Decl *) EntryDecls;
 typedef LIST(const Value *) ValueList;
 
 struct Program {
     Arena *arena;
-    LIST(Module *) modules; /* the first is the program itself */
+    LIST(Module *) modules;    /* the first is the program itself */
     LIST(const Module *) open; /* modules of the library whose names are known everywhere */
     LIST(SettingExpr) settings;
     LIST(Entry) entries;
-    DeclList entry_decls; /* of each entry; null for ENTRY_init */
+    EntryDecls entry_decls; /* of each entry; null for ENTRY_init */
     LIST(DataSet *) data;
     LIST(TrainRun *) trains;
 };
 
+bool settings_load(Program *program, const Setting *settings, int count, DiagSink *diags);
 const SettingExpr *program_setting(const Program *program, const char *owner, const char *field);
 
 /* ---- scopes ---- */
@@ -50,27 +51,27 @@ struct Activation { /* one running body: the home of the labels that it introduc
     LIST(Label *) labels; /* those that no signature declared */
 };
 
-typedef struct Binding {
+typedef struct Local {
     const char *name;
     const Value *value;
     bool is_var;
     Span span;
-    struct Binding *next;
-} Binding;
+    struct Local *next;
+} Local;
 
 struct Env {
     Env *parent;
-    Binding *bindings; /* the newest first */
+    Local *bindings; /* the newest first */
     Activation *activation;
-    const Module *module; /* at the outermost scope of a file */
-    bool boundary;        /* of a function or lambda: what lies outside cannot be assigned */
+    const Module *module;              /* at the outermost scope of a file */
+    bool boundary;                     /* of a function or lambda: what lies outside cannot be assigned */
     const struct Signature *signature; /* of the body of a call: what its labels are outside */
 };
 
 Env *env_new(Elab *el, Env *parent);
 Env *env_new_body(Elab *el, Env *parent); /* of a function: with an activation of its own */
 void env_bind(Elab *el, Env *env, const char *name, const Value *value, bool is_var, Span span);
-Binding *env_find(const Env *env, const char *name, bool *crossed); /* local names only */
+Local *env_find(const Env *env, const char *name, bool *crossed); /* local names only */
 const Module *env_module(const Env *env);
 Env *elab_module_env(Elab *el, const Module *module);
 /* A name of a file: its declarations; null if it has none of that name. */
@@ -81,7 +82,7 @@ Label *label_new(Elab *el, const Activation *home, const char *name, int64_t siz
 Label *label_find_free(const Activation *activation, const char *name);
 /* What `name` means where an axis is wanted: an axis in scope, else a label of this body, made on first use. */
 Label *label_resolve(Elab *el, Env *env, const char *name, Span at);
-Label *label_existing(Elab *el, const Env *env, const char *name); /* null if there is none yet */
+Label *label_existing(Elab *el, const Env *env, const char *name);     /* null if there is none yet */
 bool label_lives_in(const Label *label, const Activation *activation); /* introduced by it or one around it */
 
 /* ---- frames: the IR functions under construction ---- */
@@ -209,7 +210,7 @@ const Value *eval_if(Elab *el, Env *env, const Expr *expr, bool wanted);
 bool known_items(Elab *el, const Value *sequence, ValueList *items);
 void bind_pattern(Elab *el, Env *env, const Pattern *pattern, const Value *value, bool is_var);
 const Value *eval_draw(Elab *el, Env *env, const Expr *expr, const char *name); /* right of a ~ */
-bool elab_step(Elab *el, Span at); /* counts work; false once there was too much */
+bool elab_step(Elab *el, Span at);                                              /* counts work; false once there was too much */
 
 bool want_number(Elab *el, const Value *value, Span at, const char *what, Number *number);
 bool want_integer(Elab *el, const Value *value, Span at, const char *what, int64_t *integer);
@@ -245,7 +246,7 @@ const Value *tensor_const(Elab *el, Span at, DType dtype, const Shape *shape, do
 const Value *tensor_from_number(Elab *el, Span at, const Value *number, DType dtype); /* reports what does not fit */
 const Value *tensor_default(Elab *el, Span at, const Value *value); /* numbers and truths as f32, i32 or bool scalars */
 const Value *tensor_cast(Elab *el, Span at, const Value *tensor, DType dtype);
-const Value *tensor_order(Elab *el, Span at, const Value *tensor, const Shape *order); /* the same labels in that order */
+const Value *tensor_order(Elab *el, Span at, const Value *tensor, const Shape *order);  /* the same labels in that order */
 const Value *tensor_expand(Elab *el, Span at, const Value *tensor, const Shape *shape); /* repeated over further axes */
 const Value *tensor_relabel(Elab *el, const Value *tensor, const Shape *shape);
 bool is_float_tensor(const Value *value);
@@ -319,8 +320,10 @@ const Value *relabel_back(Elab *el, const FormalList *renamed, const Value *valu
 /* ---- models (elaborate_model.c) ---- */
 
 typedef struct ParamSource { /* where the parameters of an instance come from */
-    const Value *(*get)(Elab *el, struct ParamSource *source, Env *env, const Decl *param, const char *path,
-                        const Shape *shape, DType dtype);
+    const Value *(*get)(Elab *el, struct ParamSource *source, Env *env, const Decl *param, const char *path, const Shape *shape,
+                        DType dtype);
+    Table *family;    /* null: that of a new instance */
+    const char *root; /* the path of the whole instance; null: that of the first that is made */
 } ParamSource;
 
 const Value *model_call(Elab *el, const Value *model, Call *call); /* MLP[C](width = 64): a model that can be instantiated */
@@ -328,7 +331,7 @@ const Value *model_instantiate(Elab *el, const Value *model, ParamSource *source
 const Value *model_rebuild(Elab *el, const Value *instance, const Value *const *leaves); /* other values of its parameters */
 const Value *instance_member(Elab *el, const Value *instance, const char *name, Span at);
 const Value *model_initial(Elab *el, const Value *model, const char *path, Span at); /* drawn from the current key */
-const Value *model_of_type(Elab *el, Env *env, const TypeExpr *type); /* null and a message if it is none */
+const Value *model_of_type(Elab *el, Env *env, const TypeExpr *type);                /* null and a message if it is none */
 const Value *initial_value(Elab *el, Env *env, const Expr *expr, const char *path, const Shape *shape, DType dtype);
 
 /* ---- calculus (elaborate_calculus.c) ---- */
@@ -349,20 +352,20 @@ struct Builtin {
     BuiltinFunction *function; /* null: pointwise */
     IrOp op;
     PointClass class;
-    PointFunction *known;      /* its meaning on numbers */
+    PointFunction *known; /* its meaning on numbers */
 };
 const Builtin *builtin_find(const char *name);
 const char *const *builtin_names(Elab *el, int *count);
 const Value *call_builtin(Elab *el, const Builtin *builtin, Call *call);
 
 int positional_count(const Call *call);
-Argument *positional(Call *call, int index);                        /* null if absent */
-const Value *arg_value(Elab *el, Call *call, int index);            /* of the positional one; poison if absent */
-const Value *named_arg(Elab *el, Call *call, const char *name);     /* null if not given */
-const Value *want_tensor(Elab *el, Call *call, int index);          /* numbers become scalars; else reported */
-bool want_axis(Elab *el, Call *call, int index, Axis *axis);        /* as written: it may be new */
+Argument *positional(Call *call, int index);                                       /* null if absent */
+const Value *arg_value(Elab *el, Call *call, int index);                           /* of the positional one; poison if absent */
+const Value *named_arg(Elab *el, Call *call, const char *name);                    /* null if not given */
+const Value *want_tensor(Elab *el, Call *call, int index);                         /* numbers become scalars; else reported */
+bool want_axis(Elab *el, Call *call, int index, Axis *axis);                       /* as written: it may be new */
 bool want_own_axis(Elab *el, Call *call, int index, const Value *tensor, int *at); /* an axis that the tensor has */
-bool named_dtype(Elab *el, Call *call, DType *dtype);               /* `dtype = f64`; leaves it alone if not given */
+bool named_dtype(Elab *el, Call *call, DType *dtype); /* `dtype = f64`; leaves it alone if not given */
 bool named_integer(Elab *el, Call *call, const char *name, int64_t *integer);
 void label_learn_size(Label *label, int64_t size);
 
@@ -382,7 +385,7 @@ typedef struct EntryBuild { /* a specialisation under way */
     int binding_count;
     bool sample_sizes; /* program_check: a size for each axis that nobody gave one */
     int samples;
-    Env *border;       /* the scope from which the entry is called */
+    Env *border; /* the scope from which the entry is called */
 } EntryBuild;
 
 const Value *entry_input(EntryBuild *build, PortRole role, const char *path, DType dtype, const Shape *shape, Span at);
@@ -394,8 +397,8 @@ bool optimiser_specialise(EntryBuild *build, const Decl *decl);
 
 /* What evaluating a data field finds: its source when the program is loaded, its batch in a compiled step. */
 typedef struct DataHook {
-    DataField *field;    /* to be filled in */
-    EntryBuild *build;   /* null: only describe */
+    DataField *field;  /* to be filled in */
+    EntryBuild *build; /* null: only describe */
     Label *batch;
     int64_t batch_size;
     const Shape *sample; /* of the field, with the labels it was declared with */

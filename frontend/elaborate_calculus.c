@@ -7,10 +7,10 @@
 
 typedef struct Derived {
     Frame *frame;
-    ValueList params;  /* what the active parameters are outside: float tensors */
+    ValueList params;   /* what the active parameters are outside: float tensors */
     ValueList operands; /* params, then what is captured */
     const Value *value; /* the result as it is inside */
-    ValueList results; /* its tensors */
+    ValueList results;  /* its tensors */
 } Derived;
 
 typedef struct Activate {
@@ -38,8 +38,8 @@ static const Value *result_part(Elab *el, const Value *part, void *state)
 }
 
 /* Runs the function on arguments whose active parts have become parameters. */
-static bool derive(Elab *el, Env *env, Span at, const Value *function, const Value *const *args, int count,
-                   const bool *wanted, const Value *const *tangents, Derived *derived)
+static bool derive(Elab *el, Env *env, Span at, const Value *function, const Value *const *args, int count, const bool *wanted,
+                   const Value *const *tangents, Derived *derived)
 {
     *derived = (Derived){.frame = frame_enter(el, "derived")};
     derived->frame->func->at = at;
@@ -64,7 +64,8 @@ static bool derive(Elab *el, Env *env, Span at, const Value *function, const Val
         outer->kind = VALUE_tensor;
         outer->tensor = (TensorValue){.frame = el->frame, .ref = capture->outer, .dtype = type.dtype};
         for (int j = 0; j < type.rank; j++)
-            outer->tensor.shape.axes[outer->tensor.shape.rank++] = (Axis){label_new(el, NULL, "axis", type.dim[j], at), type.dim[j]};
+            outer->tensor.shape.axes[outer->tensor.shape.rank++] =
+                (Axis){label_new(el, NULL, "axis", type.dim[j], at), type.dim[j]};
         list_push(el->arena, &derived->operands, outer);
     }
     return !is_poison(value);
@@ -166,7 +167,8 @@ static const Value *take_tangent(Elab *el, const Value *const *pair, int count, 
         return &value_poison;
     if (!is_zero(tangent)) {
         if (!is_float_tensor(primal)) {
-            elab_error(el, DIAG_integer_tangent, tangents->at, "%s has no tangent: only floats have", value_describe(el->arena, primal));
+            elab_error(el, DIAG_integer_tangent, tangents->at, "%s has no tangent: only floats have",
+                       value_describe(el->arena, primal));
             elab_note(el, (Span){0}, "give 0 as its tangent");
             return &value_poison;
         }
@@ -213,7 +215,10 @@ static const Value *emit_jvp(Elab *el, Span at, const Derived *derived, const Va
             list_push(el->arena, &floats, derived->results.items[i]);
     }
     IrRef *refs = operand_refs(el, at, derived, &active, &count);
-    IrNode node = {.op = OP_jvp, .operand_count = count, .operands = refs, .attr = {first_integers(el, active.count)},
+    IrNode node = {.op = OP_jvp,
+                   .operand_count = count,
+                   .operands = refs,
+                   .attr = {first_integers(el, active.count)},
                    .callee = {derived->frame->func}};
     IrRef ref = ir_emit(emit(el, at), node);
     get_tensors(el, at, ref, 0, &derived->results, &values);
@@ -262,7 +267,8 @@ static const Value *take_cotangent(Elab *el, const Value *const *pair, int count
         return given;
     if (!is_float_tensor(result)) {
         if (is_tensor)
-            elab_error(el, DIAG_integer_tangent, seeds->at, "%s has no cotangent: only floats have", value_describe(el->arena, result));
+            elab_error(el, DIAG_integer_tangent, seeds->at, "%s has no cotangent: only floats have",
+                       value_describe(el->arena, result));
         return given;
     }
     const Value *seed = tangent_like(el, seeds->at, "cotangent", given, result);
@@ -292,8 +298,11 @@ static IrRef emit_vjp(Elab *el, Span at, const Derived *derived, const Seeds *se
     int count;
     IrRef *refs = operand_refs(el, at, derived, &seeds->list, &count);
     IrInts indices = {seeds->indices.count, seeds->indices.items};
-    IrNode node = {.op = OP_vjp, .operand_count = count, .operands = refs,
-                   .attr = {first_integers(el, derived->params.count), indices}, .callee = {derived->frame->func}};
+    IrNode node = {.op = OP_vjp,
+                   .operand_count = count,
+                   .operands = refs,
+                   .attr = {first_integers(el, derived->params.count), indices},
+                   .callee = {derived->frame->func}};
     IrRef ref = ir_emit(emit(el, at), node);
     get_tensors(el, at, ref, derived->results.count, &derived->params, out);
     return ref;
@@ -359,7 +368,8 @@ const Value *builtin_vjp(Elab *el, Call *call)
     Pullback *pullback = arena_new_of(el->arena, Pullback);
     primals = tree_map(el, primals, float_part, &call->span);
     pullback->args = argument_list(el, primals, &pullback->several);
-    if (!derive(el, call->env, call->span, function, pullback->args.items, pullback->args.count, NULL, NULL, &pullback->derived))
+    if (!derive(el, call->env, call->span, function, pullback->args.items, pullback->args.count, NULL, NULL,
+                &pullback->derived))
         return &value_poison;
     const Value *value = value_of(el, call->span, &pullback->derived);
     return value_pair(el->arena, value, native(el, call_pullback, pullback));
@@ -495,8 +505,8 @@ static const Value *enter_part(Elab *el, const Value *part, void *state)
     if (part->kind != VALUE_tensor)
         return part;
     list_push(el->arena, &inside->outer, part);
-    const Value *param =
-        tensor_new(el, ir_param(el->frame->func, shape_type(&part->tensor.shape, part->tensor.dtype), NULL), &part->tensor.shape);
+    const Value *param = tensor_new(el, ir_param(el->frame->func, shape_type(&part->tensor.shape, part->tensor.dtype), NULL),
+                                    &part->tensor.shape);
     list_push(el->arena, &inside->inner, param);
     return param;
 }
@@ -506,7 +516,8 @@ static const Value *tangent_param(Elab *el, const Value *part, void *state)
     (void)state;
     if (!is_float_tensor(part))
         return value_integer(el->arena, 0);
-    return tensor_new(el, ir_param(el->frame->func, shape_type(&part->tensor.shape, part->tensor.dtype), "tangent"), &part->tensor.shape);
+    return tensor_new(el, ir_param(el->frame->func, shape_type(&part->tensor.shape, part->tensor.dtype), "tangent"),
+                      &part->tensor.shape);
 }
 
 static bool check_captures(Elab *el, const Frame *frame, Span at)
@@ -522,8 +533,8 @@ static bool check_captures(Elab *el, const Frame *frame, Span at)
 }
 
 /* One side of a custom node: the function itself, or its rule with tangents after the arguments. */
-static const Value *custom_side(Elab *el, const Value *function, Call *call, const Value *const *args, int count,
-                                bool is_rule, Inside *inside, Frame **frame)
+static const Value *custom_side(Elab *el, const Value *function, Call *call, const Value *const *args, int count, bool is_rule,
+                                Inside *inside, Frame **frame)
 {
     *frame = frame_enter(el, is_rule ? "rule" : "custom");
     (*frame)->func->at = call->span;
@@ -533,7 +544,8 @@ static const Value *custom_side(Elab *el, const Value *function, Call *call, con
     for (int i = 0; i < count; i++)
         within.args[i] = (Argument){.value = tree_map(el, args[i], enter_part, inside), .span = call->span};
     for (int i = 0; is_rule && i < count; i++)
-        within.args[count + i] = (Argument){.value = tree_map(el, within.args[i].value, tangent_param, NULL), .span = call->span};
+        within.args[count + i] =
+            (Argument){.value = tree_map(el, within.args[i].value, tangent_param, NULL), .span = call->span};
     const Value *value = call_plain(el, function, &within);
     frame_leave(el);
     return value;

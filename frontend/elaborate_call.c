@@ -35,7 +35,7 @@ static bool given_item(Elab *el, Env *env, const Expr *item, GivenGeneric *gener
     Axis axis;
     bool plain_axis = value->kind == EXPR_pair;
     if (value->kind == EXPR_name) { /* a name that is a number in scope is a size */
-        const Binding *binding = env_find(env, value->name, NULL);
+        const Local *binding = env_find(env, value->name, NULL);
         Number number;
         plain_axis = !(binding && binding->value->kind != VALUE_axis && value_as_number(binding->value, &number));
         plain_axis &= !(binding && is_poison(binding->value));
@@ -115,7 +115,8 @@ bool bind_generics(Elab *el, Env *body, const Decl *decl, const GivenList *given
             label->size = from->size;
             label->outer = from->label;
             label->span = from->span;
-        } else if (generic->initial && !want_size(el, eval(el, body, generic->initial), at, "the size of an axis", &label->size)) {
+        } else if (generic->initial &&
+                   !want_size(el, eval(el, body, generic->initial), at, "the size of an axis", &label->size)) {
             return false;
         }
     }
@@ -157,7 +158,8 @@ static bool place_argument(Elab *el, const char *name, const ParamList *params, 
     const Argument *arg = &call->args[index];
     int at = arg->name ? find_param(params, arg->name) : (*position)++;
     if (arg->name && at < 0) {
-        elab_error(el, DIAG_arity, arg->span, "%s has no parameter `%s`: it takes (%s)", name, arg->name, param_names(el, params));
+        elab_error(el, DIAG_arity, arg->span, "%s has no parameter `%s`: it takes (%s)", name, arg->name,
+                   param_names(el, params));
         const char **names = arena_array(el->arena, const char *, params->count + 1);
         for (int i = 0; i < params->count; i++)
             names[i] = params->items[i].name;
@@ -264,7 +266,8 @@ static const Value *call_decl(Elab *el, const Value *callee, Call *call, bool pl
     if (decl->kind == DECL_rule) {
         all = (ParamList){0};
         for (int i = 0; i < count; i++)
-            list_push(el->arena, &all, i < decl->params.count ? decl->params.items[i] : decl->tangents.items[i - decl->params.count]);
+            list_push(el->arena, &all,
+                      i < decl->params.count ? decl->params.items[i] : decl->tangents.items[i - decl->params.count]);
     }
     if (!bind_generics(el, body, decl, &given, call->span) || !match_arguments(el, body, decl->name, &all, call, args))
         return &value_poison;
@@ -422,7 +425,8 @@ static const Value *list_index(Elab *el, Env *env, const Expr *expr, const Value
     if (!want_integer(el, eval(el, env, item), item->span, "the index of a list", &first))
         return &value_poison;
     if (first < 0 || first >= count)
-        return elab_error(el, DIAG_index_range, item->span, "index %lld is outside a list of %lld", (long long)first, (long long)count);
+        return elab_error(el, DIAG_index_range, item->span, "index %lld is outside a list of %lld", (long long)first,
+                          (long long)count);
     return list->group.items[first];
 }
 

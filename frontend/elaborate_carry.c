@@ -69,13 +69,13 @@ static void scan_expr(Scan *scan, const Expr *expr)
     scan->declared.count = before;
 }
 
-void carry_find(Elab *el, const Env *env, const Expr *expr, BindingList *out)
+void carry_find(Elab *el, const Env *env, const Expr *expr, LocalList *out)
 {
     Scan scan = {.el = el};
     scan_expr(&scan, expr);
     for (int i = 0; i < scan.assigned.count; i++) {
         bool crossed, known = false;
-        Binding *binding = env_find(env, scan.assigned.items[i], &crossed);
+        Local *binding = env_find(env, scan.assigned.items[i], &crossed);
         if (!binding || !binding->is_var || crossed)
             continue;
         for (int j = 0; j < out->count; j++)
@@ -110,7 +110,7 @@ bool part_from_value(Elab *el, const Value *value, Part *part)
     return part->is_tensor;
 }
 
-Carry carry_new(Elab *el, const BindingList *bindings)
+Carry carry_new(Elab *el, const LocalList *bindings)
 {
     Carry carry = {.bindings = *bindings};
     for (int i = 0; i < bindings->count; i++) {
@@ -199,7 +199,8 @@ static bool same_static(const Value *a, const Value *b)
         return false;
     switch (a->kind) {
     case VALUE_function:
-        return a->function.decl == b->function.decl && a->function.lambda == b->function.lambda && a->function.env == b->function.env;
+        return a->function.decl == b->function.decl && a->function.lambda == b->function.lambda &&
+               a->function.env == b->function.env;
     case VALUE_axis:
         return a->axis.label == b->axis.label;
     case VALUE_string:
@@ -223,8 +224,9 @@ static CarryFit compare_part(Elab *el, Part *part, const Value *after)
     if (part->is_key)
         return CARRY_same;
     if (after->kind == VALUE_number) /* it adapts, unless that would lose its fraction */
-        return now.dtype == DT_i32 || dtype_is_float(part->dtype) ? CARRY_same : part->weak ? (part->dtype = DT_f32, CARRY_changed)
-                                                                                            : CARRY_failed;
+        return now.dtype == DT_i32 || dtype_is_float(part->dtype) ? CARRY_same
+               : part->weak                                       ? (part->dtype = DT_f32, CARRY_changed)
+                                                                  : CARRY_failed;
     bool from_number = part->outer->kind == VALUE_number || part->outer->kind == VALUE_axis;
     bool fits = part->dtype == now.dtype && same_axes(&part->shape, &now.shape);
     if (fits || (now.weak && same_axes(&part->shape, &now.shape) && !(part->weak && part->dtype != now.dtype)))
@@ -264,8 +266,8 @@ static IrRef part_ref(Elab *el, Span at, const Part *part, const Value *value)
         return key_ref(el, value->key, at);
     Number number;
     if (value->kind == VALUE_number && value_as_number(value, &number) && !dtype_is_float(part->dtype) && !number.whole)
-        elab_error(el, DIAG_dtype_mismatch, at, "%s is an %s in the loop, but starts as %s", part->path, dtype_name(part->dtype),
-                   value_describe(el->arena, value));
+        elab_error(el, DIAG_dtype_mismatch, at, "%s is an %s in the loop, but starts as %s", part->path,
+                   dtype_name(part->dtype), value_describe(el->arena, value));
     return operand_ref(el, at, value, &part->shape, part->dtype);
 }
 

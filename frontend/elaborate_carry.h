@@ -4,12 +4,12 @@
 
 #include "frontend/elaborate.h"
 
-typedef LIST(Binding *) BindingList;
+typedef LIST(Local *) LocalList;
 
 /* The variables of `env` that the text of `expr` assigns. */
-void carry_find(Elab *el, const Env *env, const Expr *expr, BindingList *out);
+void carry_find(Elab *el, const Env *env, const Expr *expr, LocalList *out);
 
-typedef struct Part { /* of a carried variable */
+typedef struct Part {   /* of a carried variable */
     const Value *outer; /* before the loop */
     bool is_tensor;     /* in the body: numbers and keys become tensors, what else there is must stay as it is */
     bool is_key;
@@ -20,13 +20,13 @@ typedef struct Part { /* of a carried variable */
 } Part;
 
 typedef struct Carry {
-    BindingList bindings;
+    LocalList bindings;
     ValueList outer; /* values of the bindings before */
     LIST(Part) parts;
     int tensor_count;
 } Carry;
 
-Carry carry_new(Elab *el, const BindingList *bindings);
+Carry carry_new(Elab *el, const LocalList *bindings);
 void carry_params(Elab *el, const Carry *carry, IrFunc *func); /* a parameter each; binds the variables to them */
 void carry_restore(const Carry *carry);
 void carry_poison(const Carry *carry);

@@ -58,8 +58,8 @@ bool want_bool(Elab *el, const Value *value, Span at, const char *what, bool *tr
         return true;
     }
     bool later = value->kind == VALUE_tensor && value->tensor.dtype == DT_bool;
-    elab_error(el, later ? DIAG_not_compile_time : DIAG_type_mismatch, at, "%s must be a truth value known when compiling, not %s",
-               what, value_describe(el->arena, value));
+    elab_error(el, later ? DIAG_not_compile_time : DIAG_type_mismatch, at,
+               "%s must be a truth value known when compiling, not %s", what, value_describe(el->arena, value));
     return false;
 }
 
@@ -97,8 +97,10 @@ static const Value *eval_comprehension(Elab *el, Env *env, const Expr *expr)
     if (is_poison(sequence))
         return sequence;
     if (!known_items(el, sequence, &items))
-        return elab_error(el, DIAG_not_compile_time, expr->b->span, "a list is made over a list or a range that is known when "
-                          "compiling, not over %s", value_describe(el->arena, sequence));
+        return elab_error(el, DIAG_not_compile_time, expr->b->span,
+                          "a list is made over a list or a range that is known when "
+                          "compiling, not over %s",
+                          value_describe(el->arena, sequence));
     KeyNode *key = el->key;
     KeyNode *loop = key_child(el, key, "for");
     for (int i = 0; i < items.count && elab_step(el, expr->span); i++) {
@@ -200,7 +202,8 @@ static const Value *join_lists(Elab *el, const Expr *expr, const Value *a, const
     ValueList items = {0};
     for (int i = 0; i < 2; i++) {
         if (sides[i]->kind != VALUE_list)
-            return elab_error(el, DIAG_type_mismatch, expr->span, "`++` joins lists, not %s", value_describe(el->arena, sides[i]));
+            return elab_error(el, DIAG_type_mismatch, expr->span, "`++` joins lists, not %s",
+                              value_describe(el->arena, sides[i]));
         known_items(el, sides[i], &items);
     }
     return value_group(el->arena, VALUE_list, items.count, items.items, NULL);
@@ -247,7 +250,8 @@ static const Value *cast_part(Elab *el, const Value *part, void *state)
         return tensor_cast(el, cast->at, tensor_from_number(el, cast->at, part, DT_bool), cast->dtype);
     if (value_as_number(part, &number))
         return tensor_from_number(el, cast->at, part, cast->dtype);
-    return elab_error(el, DIAG_type_mismatch, cast->at, "%s cannot become %s", value_describe(el->arena, part), cast->type->name);
+    return elab_error(el, DIAG_type_mismatch, cast->at, "%s cannot become %s", value_describe(el->arena, part),
+                      cast->type->name);
 }
 
 static const Value *eval_cast(Elab *el, Env *env, const Expr *expr)

@@ -9,7 +9,7 @@ typedef struct Branch {
     ValueList vars; /* the assigned variables afterwards */
 } Branch;
 
-static Branch run_branch(Elab *el, Env *env, const Expr *side, const BindingList *assigned, const char *name, bool wanted)
+static Branch run_branch(Elab *el, Env *env, const Expr *side, const LocalList *assigned, const char *name, bool wanted)
 {
     Branch branch = {.frame = frame_enter(el, name), .value = &value_unit};
     ValueList before = {0};
@@ -32,7 +32,7 @@ static Branch run_branch(Elab *el, Env *env, const Expr *side, const BindingList
 typedef struct Join {
     Branch *yes, *no;
     Span at;
-    LIST(Part) parts; /* tensor parts only: the type of each */
+    LIST(Part) parts;      /* tensor parts only: the type of each */
     ValueList left, right; /* their values on each side */
     bool failed;
 } Join;
@@ -90,8 +90,8 @@ static const Value *join_part(Elab *el, const Value *const *sides, int count, co
     bool tensors = part_from_value(el, a, &left) && part_from_value(el, b, &right);
     if (!tensors || !join_types(a, b, &left, &right, &part)) {
         join->failed = true;
-        elab_error(el, DIAG_branch_types, join->at, "the two sides of this `if` differ%s%s: %s and %s", *path ? " in " : "", path,
-                   value_describe(el->arena, a), value_describe(el->arena, b));
+        elab_error(el, DIAG_branch_types, join->at, "the two sides of this `if` differ%s%s: %s and %s", *path ? " in " : "",
+                   path, value_describe(el->arena, a), value_describe(el->arena, b));
         elab_note(el, (Span){0}, "the condition is known at run time only, so both sides must have one type");
         return &value_poison;
     }
@@ -134,7 +134,7 @@ static void branch_results(Elab *el, Frame *frame, const Join *join, const Value
     el->frame = outer;
 }
 
-static const Value *join_branches(Elab *el, const Value *condition, Join *join, const BindingList *assigned)
+static const Value *join_branches(Elab *el, const Value *condition, Join *join, const LocalList *assigned)
 {
     Span at = join->at;
     ValueList merged = {0};
@@ -163,7 +163,7 @@ static const Value *join_branches(Elab *el, const Value *condition, Join *join, 
 
 static const Value *run_both(Elab *el, Env *env, const Expr *expr, const Value *condition, bool wanted)
 {
-    BindingList assigned = {0};
+    LocalList assigned = {0};
     carry_find(el, env, expr->b, &assigned);
     if (expr->c)
         carry_find(el, env, expr->c, &assigned);
@@ -178,7 +178,7 @@ const Value *eval_if(Elab *el, Env *env, const Expr *expr, bool wanted)
 {
     const Value *condition = eval(el, env, expr->a);
     if (is_poison(condition)) {
-        BindingList assigned = {0}; /* nobody knows what they are now */
+        LocalList assigned = {0}; /* nobody knows what they are now */
         carry_find(el, env, expr->b, &assigned);
         if (expr->c)
             carry_find(el, env, expr->c, &assigned);

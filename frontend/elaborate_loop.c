@@ -8,15 +8,15 @@ enum { MOST_TRIALS = 6 };
 typedef struct Loop {
     Env *env;
     const Stmt *stmt;
-    KeyNode *key;         /* of the loop; each turn folds its number in */
-    BindingList assigned;
-    const Value *first;   /* of a range: a number or an i32 scalar */
-    const Value *array;   /* `for s in xs`: a tensor of one axis */
-    int64_t trip;         /* -1: known at run time */
+    KeyNode *key; /* of the loop; each turn folds its number in */
+    LocalList assigned;
+    const Value *first; /* of a range: a number or an i32 scalar */
+    const Value *array; /* `for s in xs`: a tensor of one axis */
+    int64_t trip;       /* -1: known at run time */
     const Value *trip_tensor;
-    ValueList items;      /* known when compiling */
+    ValueList items; /* known when compiling */
     bool known;
-    int64_t bound;        /* of a while; 0 if there is none */
+    int64_t bound; /* of a while; 0 if there is none */
 } Loop;
 
 /* ---- unrolled ---- */
@@ -149,7 +149,8 @@ static IrRef loop_condition(Elab *el, const Loop *loop, const Value *turn)
     if (go->kind == VALUE_bool)
         return operand_ref(el, at, go, &scalar, DT_bool);
     if (!is_poison(go))
-        elab_error(el, DIAG_type_mismatch, at, "the condition of a loop is one truth value, not %s", value_describe(el->arena, go));
+        elab_error(el, DIAG_type_mismatch, at, "the condition of a loop is one truth value, not %s",
+                   value_describe(el->arena, go));
     return ir_const(emit(el, at), ir_scalar(DT_bool), 0);
 }
 
@@ -161,8 +162,8 @@ static void emit_while(Elab *el, const Loop *loop, const Carry *carry, Frame *co
     carries[0] = ir_const(emit(el, at), ir_scalar(DT_i32), 0);
     memcpy(carries + 1, operands, sizeof(IrRef) * (size_t)carry->tensor_count);
     frame_unify_captures(el, condition, body, count);
-    IrRef node = ir_while(emit(el, at), condition->func, body->func, loop->bound, carries, count,
-                          frame_captures(el, condition), condition->captures.count);
+    IrRef node = ir_while(emit(el, at), condition->func, body->func, loop->bound, carries, count, frame_captures(el, condition),
+                          condition->captures.count);
     carry_finish(el, at, carry, node, 1);
 }
 
@@ -263,7 +264,8 @@ static void for_array(Elab *el, Loop *loop, const Value *array)
 {
     Span at = loop->stmt->value->span;
     if (array->tensor.shape.rank != 1) {
-        elab_error(el, DIAG_type_mismatch, at, "a loop runs over a tensor of one axis, not over %s", value_describe(el->arena, array));
+        elab_error(el, DIAG_type_mismatch, at, "a loop runs over a tensor of one axis, not over %s",
+                   value_describe(el->arena, array));
         elab_note(el, (Span){0}, "run over a range and take elements: `for i in 0..T { ... x[T: i] ... }`");
         return;
     }
@@ -287,8 +289,10 @@ void eval_for(Elab *el, Env *env, const Stmt *stmt)
         else if (known_items(el, sequence, &loop.items))
             unroll(el, &loop);
         else if (!is_poison(sequence))
-            elab_error(el, DIAG_type_mismatch, stmt->value->span, "a loop runs over a range, a list or a tensor of one axis, not "
-                       "over %s", value_describe(el->arena, sequence));
+            elab_error(el, DIAG_type_mismatch, stmt->value->span,
+                       "a loop runs over a range, a list or a tensor of one axis, not "
+                       "over %s",
+                       value_describe(el->arena, sequence));
         else
             before = -1;
     }

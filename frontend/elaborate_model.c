@@ -48,7 +48,7 @@ const Value *model_of_type(Elab *el, Env *env, const TypeExpr *type)
         name = dot + 1;
         dot = strchr(name, '.');
     }
-    const Binding *binding = name == type->name ? env_find(env, name, NULL) : NULL;
+    const Local *binding = name == type->name ? env_find(env, name, NULL) : NULL;
     const Value *value = binding ? binding->value : module ? module_lookup(el, module, name) : NULL;
     if (value && (value->kind == VALUE_model || is_poison(value)))
         return value;
@@ -89,7 +89,8 @@ static const Value *instantiate_in(Elab *el, InstanceValue *owner, const Value *
     if (value->kind == VALUE_model && value->model.given) {
         const Value *made = model_instantiate(el, value, source, path, at);
         for (int i = 0; made->kind == VALUE_instance && i < made->instance->leaves.count; i++)
-            add_leaf(el, owner, joined(el, relative, made->instance->leaves.items[i].path), made->instance->leaves.items[i].value);
+            add_leaf(el, owner, joined(el, relative, made->instance->leaves.items[i].path),
+                     made->instance->leaves.items[i].value);
         return made;
     }
     if (value->kind != VALUE_tuple && value->kind != VALUE_record && value->kind != VALUE_list)
@@ -97,7 +98,8 @@ static const Value *instantiate_in(Elab *el, InstanceValue *owner, const Value *
     const Value **items = arena_array(el->arena, const Value *, value->group.count + 1);
     for (int i = 0; i < value->group.count; i++) {
         const char *name = value->group.names ? value->group.names[i] : arena_printf(el->arena, "%d", i);
-        items[i] = instantiate_in(el, owner, value->group.items[i], source, joined(el, path, name), joined(el, relative, name), at);
+        items[i] =
+            instantiate_in(el, owner, value->group.items[i], source, joined(el, path, name), joined(el, relative, name), at);
     }
     return value_group(el->arena, value->kind, value->group.count, items, value->group.names);
 }
@@ -140,29 +142,51 @@ static bool check_sizes(Elab *el, const Decl *decl, const Env *env, Span at)
 {
     for (int i = 0; i < decl->generics.count; i++) {
         const char *name = decl->generics.items[i].name;
-        const Binding *binding = env_find(env, name, NULL);
+        const Local *binding = env_find(env, name, NULL);
         if (binding->value->kind != VALUE_axis || binding->value->axis.label->size >= 0)
             continue;
         elab_error(el, DIAG_size_unknown, at, "the model %s needs the size of its axis %s", decl->name, name);
-        elab_note(el, decl->name_span, "give it in brackets: `%s[%s = 8](...)`, for instance in `model Net = ...`", decl->name, name);
+        elab_note(el, decl->name_span, "give it in brackets: `%s[%s = 8](...)`, for instance in `model Net = ...`", decl->name,
+                  name);
         return false;
     }
     return true;
 }
 
 /* What may need the same arguments several times evaluates them once, when the model is called. */
-static bool bind_arguments(Elab *el, const ModelValue *model, Env *env, Span at)
+static bool bind_arguments(Elab *el, const ModelValue *model, Env *env, const Env *first, Span at)
 {
     const Decl *decl = model->decl;
     const Value **values = arena_array(el->arena, const Value *, decl->params.count + 1);
     Call call = {.env = env, .span = at, .name = decl->name, .count = model->arg_count};
     call.args = model->arg_count ? arena_copy(el->arena, model->args, sizeof(Argument) * (size_t)model->arg_count) : NULL;
-    if (!bind_generics(el, env, decl, &model->generics, at) || !check_sizes(el, decl, env, at) ||
+    for (int i = 0; first && i < decl->generics.count; i++) {
+        const char *name = decl->generics.items[i].name;
+        env_bind(el, env, name, env_find(first, name, NULL)->value, false, decl->generics.items[i].span);
+    }
+    if ((!first && !bind_generics(el, env, decl, &model->generics, at)) || !check_sizes(el, decl, env, at) ||
         !match_arguments(el, env, decl->name, &decl->params, &call, values))
         return false;
     for (int i = 0; i < decl->params.count; i++)
         env_bind(el, env, decl->params.items[i].name, values[i], false, decl->params.items[i].span);
     return true;
+}
+
+/* The first instance at this place of the tree, or null: then this is the first. */
+static const Env *first_of_family(Elab *el, ParamSource *source, const char *path, Env *env)
+{
+    if (!source->family) {
+        source->family = arena_new_of(el->arena, Table);
+        *source->family = table_new(el->arena);
+    }
+    if (!source->root)
+        source->root = path;
+    const char *place = path + strlen(source->root);
+    place += *place == '.';
+    const Env *first = table_get(source->family, place);
+    if (!first)
+        table_put(source->family, place, env);
+    return first;
 }
 
 const Value *model_instantiate(Elab *el, const Value *model, ParamSource *source, const char *path, Span at)
@@ -175,7 +199,11 @@ const Value *model_instantiate(Elab *el, const Value *model, ParamSource *source
     InstanceValue *instance = arena_new_of(el->arena, InstanceValue);
     instance->model = model;
     instance->env = env_new_body(el, model->model.env);
-    if (!bind_arguments(el, &model->model, instance->env, at))
+    const Env *first = first_of_family(el, source, path, instance->env);
+    instance->family = source->family;
+    if (first)
+        instance->env->activation = first->activation;
+    if (!bind_arguments(el, &model->model, instance->env, first, at))
         return &value_poison;
     CallLink link = {el->chain, arena_printf(el->arena, "model %s", decl->name), decl, at};
     el->chain = arena_copy(el->arena, &link, sizeof link);
@@ -198,22 +226,14 @@ typedef struct ListSource {
 static const Value *next_leaf(Elab *el, ParamSource *source, Env *env, const Decl *param, const char *path, const Shape *shape,
                               DType dtype)
 {
-    (void)env, (void)param, (void)path, (void)dtype;
+    (void)el, (void)env, (void)param, (void)path, (void)shape, (void)dtype;
     ListSource *list = (ListSource *)source;
-    const Value *value = list->leaves[list->next++];
-    /* The members of this copy have labels of their own. */
-    if (value->kind == VALUE_tensor && value->tensor.frame && value->tensor.shape.rank == shape->rank) {
-        Shape own = *shape;
-        for (int i = 0; i < own.rank; i++)
-            own.axes[i].size = value->tensor.shape.axes[i].size;
-        return tensor_relabel(el, value, &own);
-    }
-    return value;
+    return list->leaves[list->next++];
 }
 
 const Value *model_rebuild(Elab *el, const Value *instance, const Value *const *leaves)
 {
-    ListSource source = {{next_leaf}, leaves, 0};
+    ListSource source = {{next_leaf, instance->instance->family, ""}, leaves, 0};
     return model_instantiate(el, instance->instance->model, &source.base, "", instance->span);
 }
 
@@ -222,13 +242,14 @@ const Value *instance_member(Elab *el, const Value *instance, const char *name, 
     const Env *env = instance->instance->env;
     const Decl *decl = instance->instance->model->model.decl;
     LIST(const char *) names = {0};
-    for (const Binding *binding = env->bindings; binding; binding = binding->next) {
+    for (const Local *binding = env->bindings; binding; binding = binding->next) {
         if (!strcmp(binding->name, name))
             return binding->value;
         list_push(el->arena, &names, binding->name);
     }
     if (!strcmp(name, "call"))
-        elab_error(el, DIAG_not_callable, at, "the model %s has no `fn call`, so an instance of it cannot be called", decl->name);
+        elab_error(el, DIAG_not_callable, at, "the model %s has no `fn call`, so an instance of it cannot be called",
+                   decl->name);
     else
         elab_error(el, DIAG_unknown_field, at, "the model %s has no member `%s`", decl->name, name);
     elab_suggest(el, name, names.items, names.count);
@@ -281,18 +302,18 @@ const Value *initial_value(Elab *el, Env *env, const Expr *expr, const char *pat
     return value;
 }
 
-static const Value *draw_initial(Elab *el, ParamSource *source, Env *env, const Decl *param, const char *path, const Shape *shape,
-                                 DType dtype)
+static const Value *draw_initial(Elab *el, ParamSource *source, Env *env, const Decl *param, const char *path,
+                                 const Shape *shape, DType dtype)
 {
     (void)source;
     if (param->value)
         return initial_value(el, env, param->value, path, shape, dtype);
-    return elab_error(el, DIAG_param_type, param->span, "the parameter `%s` needs an initialiser: `= zeros`, `= normal(std = 0.02)`",
-                      param->name);
+    return elab_error(el, DIAG_param_type, param->span,
+                      "the parameter `%s` needs an initialiser: `= zeros`, `= normal(std = 0.02)`", param->name);
 }
 
 const Value *model_initial(Elab *el, const Value *model, const char *path, Span at)
 {
-    ParamSource source = {draw_initial};
+    ParamSource source = {.get = draw_initial};
     return model_instantiate(el, model, &source, path, at);
 }

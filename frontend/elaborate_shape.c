@@ -11,7 +11,8 @@ bool shape_push(Elab *el, Shape *shape, Axis axis, Span at)
 {
     if (shape_find(shape, axis.label) >= 0) {
         elab_error(el, DIAG_axis_duplicate, at, "the axis %s would stand twice in one tensor", axis.label->name);
-        elab_note(el, (Span){0}, "give one of them another name first: rename(x, %s -> %s')", axis.label->name, axis.label->name);
+        elab_note(el, (Span){0}, "give one of them another name first: rename(x, %s -> %s')", axis.label->name,
+                  axis.label->name);
         return false;
     }
     if (shape->rank == IR_MAX_RANK) {
@@ -77,7 +78,7 @@ void label_learn_size(Label *label, int64_t size)
 
 static bool eval_axis_name(Elab *el, Env *env, const char *name, Span at, Axis *axis)
 {
-    const Binding *binding = env_find(env, name, NULL);
+    const Local *binding = env_find(env, name, NULL);
     if (binding && binding->value->kind != VALUE_axis) {
         if (!is_poison(binding->value)) {
             elab_error(el, DIAG_axis_wanted, at, "`%s` is %s, not an axis", name, value_describe(el->arena, binding->value));
@@ -135,7 +136,8 @@ bool value_axes(Elab *el, const Value *value, Shape *axes, Span at)
     if (is_poison(value))
         return false;
     if (value->kind != VALUE_axis) {
-        elab_error(el, DIAG_axis_wanted, at, "an axis or a list of axes is needed here, not %s", value_describe(el->arena, value));
+        elab_error(el, DIAG_axis_wanted, at, "an axis or a list of axes is needed here, not %s",
+                   value_describe(el->arena, value));
         return false;
     }
     Axis axis = value->axis;
@@ -147,7 +149,7 @@ bool value_axes(Elab *el, const Value *value, Shape *axes, Span at)
 /* Names bound to lists of axes, `..` and calls may stand for several axes. */
 static bool eval_axes_item(Elab *el, Env *env, const Expr *item, Shape *shape)
 {
-    const Binding *binding = NULL;
+    const Local *binding = NULL;
     if (item->kind == EXPR_name)
         binding = env_find(env, item->name, NULL);
     else if (item->kind == EXPR_range && !item->a && !item->b)
@@ -273,7 +275,7 @@ bool type_shape(Elab *el, Env *env, const TypeExpr *type, Shape *shape)
         const AxisExpr *written = &type->axes.items[i];
         Axis axis;
         if (written->rest) {
-            const Binding *rest = env_find(env, "..", NULL);
+            const Local *rest = env_find(env, "..", NULL);
             if (rest && !value_axes(el, rest->value, shape, written->span))
                 return false;
             continue;
@@ -307,7 +309,8 @@ const Value *type_fit_dtype(Elab *el, const TypeExpr *type, const Value *value, 
         return tensor_cast(el, at, value, dtype);
     if (value->tensor.dtype == dtype)
         return value;
-    elab_error(el, DIAG_dtype_mismatch, at, "%s is %s, but its type says %s", what, value_describe(el->arena, value), type->name);
+    elab_error(el, DIAG_dtype_mismatch, at, "%s is %s, but its type says %s", what, value_describe(el->arena, value),
+               type->name);
     elab_note(el, type->span, "the type is here; `x as %s` converts", type->name);
     return &value_poison;
 }

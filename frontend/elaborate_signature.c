@@ -14,7 +14,7 @@ static void declare_axis(Elab *el, Env *body, const AxisExpr *axis)
     const char *name = axis->rest ? NULL : type_axis_label(axis);
     if (!name || label_existing(el, body, name))
         return;
-    const Binding *binding = env_find(body, name, NULL);
+    const Local *binding = env_find(body, name, NULL);
     if (binding)
         return; /* a number of that name: said where the axis is used */
     Label *label = label_new(el, body->activation, name, SIZE_UNKNOWN, axis->span);
@@ -120,8 +120,8 @@ static bool learn_axis(Elab *el, Label *formal, const AxisExpr *written, Axis ac
     }
     if (formal->size == actual.size)
         return true;
-    elab_error(el, DIAG_axis_size, at, "`%s` has %lld along %s where %lld is needed", name, (long long)actual.size, formal->name,
-               (long long)formal->size);
+    elab_error(el, DIAG_axis_size, at, "`%s` has %lld along %s where %lld is needed", name, (long long)actual.size,
+               formal->name, (long long)formal->size);
     elab_note(el, written->span, "the axis is here");
     if (actual.label->span.source)
         elab_note(el, actual.label->span, "the argument's axis %s comes from here", actual.label->name);
@@ -177,7 +177,8 @@ static bool learn_tensor(Elab *el, Env *body, Signature *signature, const TypeEx
     return rest_position(type) < 0 || learn_rest(el, signature, &rest, at, name);
 }
 
-static bool learn(Elab *el, Env *body, Signature *signature, const TypeExpr *type, const Value *value, Span at, const char *name)
+static bool learn(Elab *el, Env *body, Signature *signature, const TypeExpr *type, const Value *value, Span at,
+                  const char *name)
 {
     if (!type || is_poison(value))
         return true;
@@ -308,8 +309,9 @@ const Value *signature_result(Elab *el, Env *body, const Signature *signature, c
     Shape extra = shape_without(&rest, &signature->rest);
     if (!missing.rank && !extra.rank)
         return value;
-    return elab_error(el, DIAG_axis_missing, at, "%s %s the axis %s, but `..` in its type stands for the same axes as in its parameters",
-                      what, missing.rank ? "lacks" : "has", (missing.rank ? missing : extra).axes[0].label->name);
+    return elab_error(el, DIAG_axis_missing, at,
+                      "%s %s the axis %s, but `..` in its type stands for the same axes as in its parameters", what,
+                      missing.rank ? "lacks" : "has", (missing.rank ? missing : extra).axes[0].label->name);
 }
 
 /* ---- labels crossing the border of a body ---- */

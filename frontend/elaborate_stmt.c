@@ -64,7 +64,7 @@ static void eval_binding(Elab *el, Env *env, const Stmt *stmt)
     bind_pattern(el, env, stmt->pattern, value, stmt->kind == STMT_var);
 }
 
-static bool check_assignable(Elab *el, const Env *env, const Stmt *stmt, Binding **binding)
+static bool check_assignable(Elab *el, const Env *env, const Stmt *stmt, Local **binding)
 {
     const char *name = stmt->pattern->name;
     bool crossed;
@@ -93,7 +93,7 @@ static void eval_assignment(Elab *el, Env *env, const Stmt *stmt)
         elab_error(el, DIAG_not_assignable, stmt->pattern->span, "only a name can be assigned");
         return;
     }
-    Binding *binding;
+    Local *binding;
     const Value *value = right_side(el, env, stmt);
     if (!check_assignable(el, env, stmt, &binding))
         return;

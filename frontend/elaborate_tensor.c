@@ -11,8 +11,8 @@ const Value *tensor_new(Elab *el, IrRef ref, const Shape *shape)
     Value *value = arena_new_of(el->arena, Value);
     value->kind = VALUE_tensor;
     value->span = el->frame->func->at;
-    value->tensor = (TensorValue){
-        .frame = el->frame, .ref = ref, .dtype = ir_type_of(el->frame->func, ref)->dtype, .shape = *shape};
+    value->tensor =
+        (TensorValue){.frame = el->frame, .ref = ref, .dtype = ir_type_of(el->frame->func, ref)->dtype, .shape = *shape};
     return value;
 }
 
@@ -209,8 +209,9 @@ static bool report_unaligned(Elab *el, Span at, const char *what, const Value *b
     }
     note_origin(el, big, at);
     note_origin(el, other, at);
-    elab_note(el, (Span){0}, "only one of them has the axis %s: repeat the other with expand(x, [%s: size]), or write outer(a, b)",
-              axes.data, missing.axes[0].label->name);
+    elab_note(el, (Span){0},
+              "only one of them has the axis %s: repeat the other with expand(x, [%s: size]), or write outer(a, b)", axes.data,
+              missing.axes[0].label->name);
     return false;
 }
 
@@ -442,12 +443,12 @@ static double known_or(double a, double b, double c)
 }
 
 static const ArithmeticRow arithmetic_rows[] = {
-    [AST_add] = {"+", OP_add, POINT_number, false, known_add}, [AST_sub] = {"-", OP_sub, POINT_number, false, known_sub},
-    [AST_mul] = {"*", OP_mul, POINT_number, false, known_mul}, [AST_div] = {"/", OP_div, POINT_number, false, known_div},
-    [AST_rem] = {"%", OP_rem, POINT_number, false, known_rem}, [AST_pow] = {"^", OP_pow, POINT_float, false, known_pow},
-    [AST_eq] = {"==", OP_eq, POINT_compare, false, known_eq},  [AST_ne] = {"!=", OP_ne, POINT_compare, false, known_ne},
-    [AST_lt] = {"<", OP_lt, POINT_compare, false, known_lt},   [AST_le] = {"<=", OP_le, POINT_compare, false, known_le},
-    [AST_gt] = {">", OP_lt, POINT_compare, true, known_lt},    [AST_ge] = {">=", OP_le, POINT_compare, true, known_le},
+    [AST_add] = {"+", OP_add, POINT_number, false, known_add},  [AST_sub] = {"-", OP_sub, POINT_number, false, known_sub},
+    [AST_mul] = {"*", OP_mul, POINT_number, false, known_mul},  [AST_div] = {"/", OP_div, POINT_number, false, known_div},
+    [AST_rem] = {"%", OP_rem, POINT_number, false, known_rem},  [AST_pow] = {"^", OP_pow, POINT_float, false, known_pow},
+    [AST_eq] = {"==", OP_eq, POINT_compare, false, known_eq},   [AST_ne] = {"!=", OP_ne, POINT_compare, false, known_ne},
+    [AST_lt] = {"<", OP_lt, POINT_compare, false, known_lt},    [AST_le] = {"<=", OP_le, POINT_compare, false, known_le},
+    [AST_gt] = {">", OP_lt, POINT_compare, true, known_lt},     [AST_ge] = {">=", OP_le, POINT_compare, true, known_le},
     [AST_and] = {"and", OP_and, POINT_logic, false, known_and}, [AST_or] = {"or", OP_or, POINT_logic, false, known_or},
 };
 

@@ -125,6 +125,18 @@ static bool same_form(const Value *first, const Value *other)
     return first->kind != VALUE_instance || first->instance->model->model.decl == other->instance->model->model.decl;
 }
 
+/* Two instances of one model have axes of their own, but the parameters at one place mean the same. */
+static const Value *with_labels_of(Elab *el, const Value *tree, const Value *first, const Value *other)
+{
+    if (tree->kind != VALUE_instance || first->kind != VALUE_tensor || other->kind != VALUE_tensor)
+        return other;
+    const Shape *want = &first->tensor.shape, *have = &other->tensor.shape;
+    bool same = want->rank == have->rank;
+    for (int i = 0; same && i < want->rank; i++)
+        same = want->axes[i].size == have->axes[i].size;
+    return same ? tensor_relabel(el, other, want) : other;
+}
+
 const Value *tree_zip(Elab *el, Span at, const Value *const *trees, int count, const char *path, TreeZip *zip, void *state)
 {
     if (!is_group(trees[0]) && trees[0]->kind != VALUE_instance)
@@ -133,15 +145,16 @@ const Value *tree_zip(Elab *el, Span at, const Value *const *trees, int count, c
         if (is_poison(trees[i]))
             return &value_poison;
         if (!same_form(trees[0], trees[i]))
-            return elab_error(el, DIAG_tree_form, at, "trees of different form: %s and %s%s%s", value_describe(el->arena, trees[0]),
-                              value_describe(el->arena, trees[i]), *path ? " at " : "", path);
+            return elab_error(el, DIAG_tree_form, at, "trees of different form: %s and %s%s%s",
+                              value_describe(el->arena, trees[0]), value_describe(el->arena, trees[i]), *path ? " at " : "",
+                              path);
     }
     int children = child_count(trees[0]);
     const Value **items = arena_array(el->arena, const Value *, children + 1);
     for (int c = 0; c < children; c++) {
         const Value **at_child = arena_array(el->arena, const Value *, count);
         for (int i = 0; i < count; i++)
-            at_child[i] = child_at(trees[i], c);
+            at_child[i] = with_labels_of(el, trees[0], child_at(trees[0], c), child_at(trees[i], c));
         items[c] = tree_zip(el, at, at_child, count, child_path(el, trees[0], path, c), zip, state);
     }
     if (trees[0]->kind == VALUE_instance)

@@ -178,10 +178,10 @@ static void describe_model(const char *article, const ModelValue *model, Text *o
 const char *value_describe(Arena *arena, const Value *value)
 {
     static const char *const plain[] = {
-        [VALUE_poison] = "a mistake",   [VALUE_bool] = "a truth value known when compiling",
-        [VALUE_string] = "a string",    [VALUE_function] = "a function",
-        [VALUE_builtin] = "a function", [VALUE_module] = "a module",
-        [VALUE_type] = "a type",        [VALUE_key] = "a random key",
+        [VALUE_poison] = "a mistake",     [VALUE_bool] = "a truth value known when compiling",
+        [VALUE_string] = "a string",      [VALUE_function] = "a function",
+        [VALUE_builtin] = "a function",   [VALUE_module] = "a module",
+        [VALUE_type] = "a type",          [VALUE_key] = "a random key",
         [VALUE_source] = "a data source",
     };
     Text out = text_new(arena);

@@ -58,9 +58,9 @@ typedef enum ValueKind {
     VALUE_number,
     VALUE_bool,
     VALUE_string,
-    VALUE_axis,     /* a label with a size: as a number it is its size */
+    VALUE_axis, /* a label with a size: as a number it is its size */
     VALUE_tensor,
-    VALUE_tuple,    /* of none: the value of a block that ends in no expression */
+    VALUE_tuple, /* of none: the value of a block that ends in no expression */
     VALUE_record,
     VALUE_list,
     VALUE_function, /* a declaration or lambda with what it captured, or a native one (a pullback, grad(f)) */
@@ -69,8 +69,8 @@ typedef enum ValueKind {
     VALUE_instance, /* a model with parameters; also any tree of that form (gradients, state) */
     VALUE_module,
     VALUE_type,
-    VALUE_key,      /* a random key that is not computed before it is needed */
-    VALUE_source,   /* where a data field comes from */
+    VALUE_key,    /* a random key that is not computed before it is needed */
+    VALUE_source, /* where a data field comes from */
 } ValueKind;
 
 typedef struct Number {
@@ -95,9 +95,9 @@ typedef struct GroupValue { /* tuple, record, list */
 } GroupValue;
 
 typedef struct GivenGeneric { /* f[C = 8], f[B], f[K: width] */
-    const char *name; /* null: by position */
-    Label *label;     /* null: only a size was given */
-    int64_t size;     /* SIZE_UNKNOWN: only a label */
+    const char *name;         /* null: by position */
+    Label *label;             /* null: only a size was given */
+    int64_t size;             /* SIZE_UNKNOWN: only a label */
     Span span;
 } GivenGeneric;
 typedef LIST(GivenGeneric) GivenList;
@@ -150,6 +150,7 @@ typedef struct ParamLeaf {
 typedef struct InstanceValue {
     const Value *model;
     Env *env;
+    Table *family; /* place in the tree -> Env: copies with other parameters share the labels of the first */
     LIST(ParamLeaf) leaves;
 } InstanceValue;
 
@@ -196,7 +197,7 @@ const Value *value_text(Arena *arena, const char *text);
 const Value *value_group(Arena *arena, ValueKind kind, int count, const Value *const *items, const char *const *names);
 const Value *value_pair(Arena *arena, const Value *a, const Value *b);
 const Value *value_at(const Value *value, Span span, Arena *arena); /* the same with another place */
-const Value *record_get(const Value *record, const char *name);    /* null if absent */
+const Value *record_get(const Value *record, const char *name);     /* null if absent */
 
 /* A number, or the size of an axis. */
 bool value_as_number(const Value *value, Number *number);

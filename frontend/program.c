@@ -1,0 +1,462 @@
+/* Programs: a file and all that it imports, names at top level, settings, entries. */
+#include "frontend/elaborate.h"
+
+#include "base/file.h"
+
+#include <string.h>
+
+enum { MOST_IMPORTS = 40 };
+
+/* ---- names ---- */
+
+static const Value *function_value(Elab *el, const Module *module, const Decl *decl)
+{
+    Value *value = arena_new_of(el->arena, Value);
+    value->kind = VALUE_function;
+    value->function = (FunctionValue){.decl = decl, .env = elab_module_env(el, module), .module = module};
+    return value;
+}
+
+static const Value *model_value(Elab *el, const Module *module, const Decl *decl)
+{
+    Value *value = arena_new_of(el->arena, Value);
+    value->kind = VALUE_model;
+    value->model = (ModelValue){.decl = decl, .env = elab_module_env(el, module)};
+    return value;
+}
+
+static const Expr *constant_expr(const Elab *el, const Module *module, const Decl *decl)
+{
+    const SettingExpr *setting = module->index ? NULL : program_setting(el->program, NULL, decl->name);
+    if (!setting)
+        setting = module->index ? NULL : program_setting(el->program, decl->kind == DECL_dim ? "dim" : "let", decl->name);
+    return setting ? setting->value : decl->value;
+}
+
+static const Value *dim_value(Elab *el, const Decl *decl, const Value *value, Span at)
+{
+    int64_t size;
+    if (!want_size(el, value, at, "the size of an axis", &size))
+        return &value_poison;
+    return value_axis(el->arena, label_new(el, NULL, decl->name, size, decl->name_span), SIZE_UNKNOWN);
+}
+
+/* Evaluates a `dim`, a `let` or a model with its arguments given: once, where no tensor can be made. */
+static const Value *constant_value(Elab *el, const Module *module, const Decl *decl)
+{
+    Env *env = elab_module_env(el, module);
+    ModuleState *state = &el->modules[module->index];
+    const Value *known = table_get(&state->values, decl->name);
+    if (known)
+        return known;
+    if (table_get(&state->busy, decl->name))
+        return elab_error(el, DIAG_recursion, decl->name_span, "`%s` is defined by itself", decl->name);
+    table_put(&state->busy, decl->name, (void *)decl);
+    const Expr *expr = constant_expr(el, module, decl);
+    Frame *frame = el->frame;
+    KeyNode *key = el->key;
+    el->frame = NULL;
+    const Value *value = eval(el, env, expr);
+    if (decl->kind == DECL_dim)
+        value = dim_value(el, decl, value, expr->span);
+    if (decl->kind == DECL_model && value->kind != VALUE_model && !is_poison(value))
+        value = elab_error(el, DIAG_type_mismatch, expr->span, "`%s` is declared as a model, but this is %s", decl->name,
+                           value_describe(el->arena, value));
+    el->frame = frame;
+    el->key = key;
+    table_put(&state->values, decl->name, (void *)value);
+    table_put(&state->busy, decl->name, NULL);
+    return value;
+}
+
+const Value *module_lookup(Elab *el, const Module *module, const char *name)
+{
+    const Module *imported = table_get(&module->imports, name);
+    if (imported) {
+        Value *value = arena_new_of(el->arena, Value);
+        value->kind = VALUE_module;
+        value->module = imported;
+        return value;
+    }
+    const Decl *decl = table_get(&module->decls, name);
+    if (!decl)
+        return NULL;
+    switch (decl->kind) {
+    case DECL_dim:
+    case DECL_let:
+        return constant_value(el, module, decl);
+    case DECL_fn:
+    case DECL_loss:
+    case DECL_sample:
+    case DECL_eval:
+        return function_value(el, module, decl);
+    case DECL_model:
+        return decl->value ? constant_value(el, module, decl) : model_value(el, module, decl);
+    default:
+        return NULL;
+    }
+}
+
+static const Value *predefined(Elab *el, const char *name)
+{
+    DType dtype;
+    if (!strcmp(name, "training"))
+        return value_bool(el->arena, el->training);
+    if (dtype_from_name(name, &dtype)) {
+        TypeExpr *type = arena_new_of(el->arena, TypeExpr);
+        type->kind = TYPE_tensor;
+        type->name = dtype_name(dtype);
+        type->scalar = true;
+        Value *value = arena_new_of(el->arena, Value);
+        value->kind = VALUE_type;
+        value->type = type;
+        return value;
+    }
+    const Builtin *builtin = builtin_find(name);
+    if (!builtin)
+        return NULL;
+    Value *value = arena_new_of(el->arena, Value);
+    value->kind = VALUE_builtin;
+    value->builtin = builtin;
+    return value;
+}
+
+static const Value *unknown_name(Elab *el, const Env *env, const char *name, Span at)
+{
+    LIST(const char *) known = {0};
+    for (const Env *scope = env; scope; scope = scope->parent) {
+        for (const Local *binding = scope->bindings; binding; binding = binding->next)
+            list_push(el->arena, &known, binding->name);
+    }
+    const Module *module = env_module(env);
+    for (int i = 0; module && i < module->decls.count; i++)
+        list_push(el->arena, &known, module->decls.entries[i].key);
+    for (int i = 0; module && i < module->imports.count; i++)
+        list_push(el->arena, &known, module->imports.entries[i].key);
+    for (int m = 0; m < el->program->open.count; m++) {
+        for (int i = 0; i < el->program->open.items[m]->decls.count; i++)
+            list_push(el->arena, &known, el->program->open.items[m]->decls.entries[i].key);
+    }
+    int count;
+    const char *const *builtins = builtin_names(el, &count);
+    for (int i = 0; i < count; i++)
+        list_push(el->arena, &known, builtins[i]);
+    elab_error(el, DIAG_unknown_name, at, "there is no `%s` here", name);
+    elab_suggest(el, name, known.items, known.count);
+    return &value_poison;
+}
+
+const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at)
+{
+    const Local *binding = env_find(env, name, NULL);
+    if (binding)
+        return binding->value;
+    Label *label = label_find_free(env->activation, name);
+    if (label)
+        return value_axis(el->arena, label, SIZE_UNKNOWN);
+    const Module *module = env_module(env);
+    const Value *value = module ? module_lookup(el, module, name) : NULL;
+    for (int i = 0; !value && i < el->program->open.count; i++)
+        value = module_lookup(el, el->program->open.items[i], name);
+    if (!value)
+        value = predefined(el, name);
+    return value ? value : unknown_name(el, env, name, at);
+}
+
+/* ---- loading ---- */
+
+typedef struct Loader {
+    Program *program;
+    const ProgramReader *reader;
+    DiagSink *diags;
+    Table by_path;           /* path -> Module that is loaded */
+    LIST(const char *) open; /* being loaded, from the outside in */
+} Loader;
+
+static void declare(Loader *loader, Module *module, Decl *decl)
+{
+    Table *table = decl->kind == DECL_rule ? &module->rules : &module->decls;
+    const Decl *before = table_get(table, decl->name);
+    if (before) {
+        diag_report(loader->diags, DIAG_duplicate_name, decl->name_span, "`%s` is declared twice", decl->name);
+        diag_note(loader->diags, before->name_span, "it was declared here before");
+        return;
+    }
+    table_put(table, decl->name, decl);
+}
+
+static void check_rules(Loader *loader, const Module *module)
+{
+    for (int i = 0; i < module->rules.count; i++) {
+        const Decl *rule = module->rules.entries[i].value;
+        const Decl *function = table_get(&module->decls, rule->name);
+        if (!function || function->kind != DECL_fn)
+            diag_report(loader->diags, DIAG_unknown_name, rule->name_span,
+                        "there is no function `%s` in this file to have a derivative", rule->name);
+    }
+}
+
+static Module *load_module(Loader *loader, const Source *source, const char *name);
+
+static bool check_cycle(Loader *loader, const char *path, const Decl *decl)
+{
+    for (int i = 0; i < loader->open.count; i++) {
+        if (strcmp(loader->open.items[i], path))
+            continue;
+        diag_report(loader->diags, DIAG_import_cycle, decl->span, "this import leads back to %s", path);
+        for (int j = i; j < loader->open.count; j++)
+            diag_note(loader->diags, (Span){0}, "%s is being read, and imports", loader->open.items[j]);
+        return false;
+    }
+    if (loader->open.count < MOST_IMPORTS)
+        return true;
+    diag_report(loader->diags, DIAG_recursion, decl->span, "imports nest deeper than %d", MOST_IMPORTS);
+    return false;
+}
+
+static Module *read_module(Loader *loader, const char *path, const char *name, const char **reason)
+{
+    Arena *arena = loader->program->arena;
+    Module *loaded = table_get(&loader->by_path, path);
+    if (loaded)
+        return loaded;
+    const char *text;
+    size_t length;
+    *reason = loader->reader && loader->reader->read ? loader->reader->read(loader->reader->state, arena, path, &text, &length)
+                                                     : "there is nothing to read files with";
+    if (*reason)
+        return NULL;
+    Source *source = arena_new_of(arena, Source);
+    *source = (Source){arena_copy_text(arena, path, strlen(path)), text, length};
+    list_push(arena, &loader->open, source->name);
+    Module *module = load_module(loader, source, name);
+    loader->open.count--;
+    table_put(&loader->by_path, path, module);
+    return module;
+}
+
+static void import(Loader *loader, Module *module, const Decl *decl)
+{
+    Arena *arena = loader->program->arena;
+    const char *path = decl->file ? path_join(arena, path_directory(arena, module->source->name), decl->path) : decl->path;
+    const char *reason = NULL;
+    if (!check_cycle(loader, path, decl))
+        return;
+    Module *imported = read_module(loader, path, decl->name, &reason);
+    if (!imported) {
+        diag_report(loader->diags, DIAG_import_missing, decl->span, "cannot import %s: %s", decl->path, reason);
+        return;
+    }
+    if (table_get(&module->imports, decl->name) || table_get(&module->decls, decl->name))
+        diag_report(loader->diags, DIAG_duplicate_name, decl->span, "`%s` is declared twice", decl->name);
+    else
+        table_put(&module->imports, decl->name, imported);
+}
+
+static Module *load_module(Loader *loader, const Source *source, const char *name)
+{
+    Arena *arena = loader->program->arena;
+    Module *module = arena_new_of(arena, Module);
+    *module = (Module){.name = name, .index = loader->program->modules.count, .source = source};
+    list_push(arena, &loader->program->modules, module);
+    module->decls = table_new(arena);
+    module->rules = table_new(arena);
+    module->imports = table_new(arena);
+    module->file = parse_file(arena, source, loader->diags);
+    for (int i = 0; i < module->file->decls.count; i++) {
+        Decl *decl = module->file->decls.items[i];
+        if (decl->kind != DECL_import && decl->kind != DECL_error && decl->name)
+            declare(loader, module, decl);
+    }
+    check_rules(loader, module);
+    for (int i = 0; i < module->file->decls.count; i++) {
+        if (module->file->decls.items[i]->kind == DECL_import)
+            import(loader, module, module->file->decls.items[i]);
+    }
+    return module;
+}
+
+/* The names of std.prelude, and of what it imports, are known everywhere. */
+static void load_prelude(Loader *loader)
+{
+    const char *reason = NULL;
+    Module *prelude = read_module(loader, "std.prelude", "prelude", &reason);
+    if (!prelude)
+        return;
+    list_push(loader->program->arena, &loader->program->open, prelude);
+    for (int i = 0; i < prelude->imports.count; i++)
+        list_push(loader->program->arena, &loader->program->open, (const Module *)prelude->imports.entries[i].value);
+}
+
+/* ---- entries ---- */
+
+static void add_entry(Program *program, EntryKind kind, const char *name, const char *doc, Span span, const Decl *decl)
+{
+    Entry entry = {kind, name, doc, span};
+    list_push(program->arena, &program->entries, entry);
+    list_push(program->arena, &program->entry_decls, decl);
+}
+
+/* A function of tensors, models and defaults can be called from outside. */
+static bool is_entry(const Decl *decl)
+{
+    for (int i = 0; i < decl->params.count; i++) {
+        const Param *param = &decl->params.items[i];
+        if (!param->type && !param->initial && decl->kind == DECL_fn)
+            return false;
+    }
+    return true;
+}
+
+static bool has_init(const Program *program, const char *name)
+{
+    for (int i = 0; i < program->entries.count; i++) {
+        if (program->entries.items[i].kind == ENTRY_init && !strcmp(program->entries.items[i].name, name))
+            return true;
+    }
+    return false;
+}
+
+static void add_entries(Program *program)
+{
+    const File *file = program->modules.items[0]->file;
+    static const int kinds[] = {[DECL_fn] = ENTRY_fn,
+                                [DECL_loss] = ENTRY_loss,
+                                [DECL_sample] = ENTRY_sample,
+                                [DECL_eval] = ENTRY_eval,
+                                [DECL_train] = ENTRY_train};
+    for (int i = 0; i < file->decls.count; i++) {
+        const Decl *decl = file->decls.items[i];
+        bool function =
+            decl->kind == DECL_fn || decl->kind == DECL_loss || decl->kind == DECL_sample || decl->kind == DECL_eval;
+        if ((function && is_entry(decl)) || decl->kind == DECL_train)
+            add_entry(program, (EntryKind)kinds[decl->kind], decl->name, decl->doc, decl->name_span, decl);
+    }
+    int count = program->entries.count;
+    for (int i = 0; i < count; i++) {
+        const Decl *decl = program->entry_decls.items[i];
+        for (int p = 0; p < decl->params.count; p++) {
+            const TypeExpr *type = decl->params.items[p].type;
+            if (type && type->kind == TYPE_named && strcmp(type->name, "key") && !has_init(program, decl->params.items[p].name))
+                add_entry(program, ENTRY_init, decl->params.items[p].name, NULL, type->span, decl);
+        }
+        if (decl->kind == DECL_train)
+            add_entry(program, ENTRY_init, arena_printf(program->arena, "opt.%s", decl->name), NULL, decl->name_span, decl);
+    }
+}
+
+int program_entry_count(const Program *program)
+{
+    return program->entries.count;
+}
+
+const Entry *program_entry(const Program *program, int index)
+{
+    return &program->entries.items[index];
+}
+
+const Decl *program_find(const Program *program, DeclKind kind, const char *name)
+{
+    const Decl *decl = table_get(&program->modules.items[0]->decls, name);
+    return decl && decl->kind == kind ? decl : NULL;
+}
+
+const DataSet *program_data(const Program *program, const char *name)
+{
+    for (int i = 0; i < program->data.count; i++) {
+        if (!strcmp(program->data.items[i]->name, name))
+            return program->data.items[i];
+    }
+    return NULL;
+}
+
+const TrainRun *program_train(const Program *program, const Entry *entry)
+{
+    for (int i = 0; i < program->trains.count; i++) {
+        if (!strcmp(program->trains.items[i]->name, entry->name))
+            return program->trains.items[i];
+    }
+    return NULL;
+}
+
+/* ---- what is checked at once ---- */
+
+static void check_constants(Program *program, DiagSink *diags)
+{
+    Elab *el = elab_new(program->arena, program, diags);
+    for (int m = 0; m < program->modules.count; m++) {
+        const Module *module = program->modules.items[m];
+        for (int i = 0; i < module->decls.count; i++) {
+            const Decl *decl = module->decls.entries[i].value;
+            if (decl->kind == DECL_dim || decl->kind == DECL_let || (decl->kind == DECL_model && decl->value))
+                constant_value(el, module, decl);
+        }
+    }
+    elab_close(el);
+}
+
+static void describe_runs(Program *program, DiagSink *diags)
+{
+    const File *file = program->modules.items[0]->file;
+    for (int i = 0; i < file->decls.count; i++) {
+        const Decl *decl = file->decls.items[i];
+        if (decl->kind != DECL_data)
+            continue;
+        DataSet *set = arena_new_of(program->arena, DataSet);
+        if (data_describe(program, decl, set, diags))
+            list_push(program->arena, &program->data, set);
+    }
+    for (int i = 0; i < file->decls.count; i++) {
+        const Decl *decl = file->decls.items[i];
+        if (decl->kind != DECL_train)
+            continue;
+        TrainRun *run = arena_new_of(program->arena, TrainRun);
+        if (train_describe(program, decl, run, diags))
+            list_push(program->arena, &program->trains, run);
+    }
+}
+
+Program *program_load(Arena *arena, const Source *source, const ProgramReader *reader, const Setting *settings,
+                      int setting_count, DiagSink *diags)
+{
+    int before = diags->list.count + diags->dropped;
+    Program *program = arena_new_of(arena, Program);
+    program->arena = arena;
+    Loader loader = {.program = program, .reader = reader, .diags = diags, .by_path = table_new(arena)};
+    list_push(arena, &loader.open, source->name);
+    load_module(&loader, source, "this file");
+    load_prelude(&loader);
+    if (diags->list.count + diags->dropped > before)
+        return NULL;
+    if (!settings_load(program, settings, setting_count, diags))
+        return NULL;
+    add_entries(program);
+    check_constants(program, diags);
+    if (diags->list.count + diags->dropped == before)
+        describe_runs(program, diags);
+    return diags->list.count + diags->dropped > before ? NULL : program;
+}
+
+bool program_check(Program *program, DiagSink *diags)
+{
+    int before = diags->list.count + diags->dropped;
+    for (int i = 0; i < program->entries.count; i++) {
+        Arena *arena = arena_new(NULL, NULL);
+        arena_set_escape(arena, arena_set_escape(program->arena, NULL));
+        specialise(program, arena, &program->entries.items[i], program->entry_decls.items[i], NULL, 0, true, diags);
+        arena_free(arena);
+    }
+    return diags->list.count + diags->dropped == before;
+}
+
+Specialised *program_specialise(Program *program, Arena *arena, const Entry *entry, const Binding *bindings, int binding_count,
+                                DiagSink *diags)
+{
+    for (int i = 0; i < program->entries.count; i++) {
+        const Entry *own = &program->entries.items[i];
+        if (own->kind == entry->kind && !strcmp(own->name, entry->name))
+            return specialise(program, arena, own, program->entry_decls.items[i], bindings, binding_count, false, diags);
+    }
+    diag_report(diags, DIAG_unknown_name, entry->span, "the program has no entry `%s`", entry->name);
+    return NULL;
+}

@@ -1,0 +1,120 @@
+/* Settings: `--set key=value`, checked against what the program has. */
+#include "frontend/elaborate.h"
+
+#include <string.h>
+
+typedef LIST(const char *) NameList;
+
+static void add_name(Program *program, NameList *names, const char *name)
+{
+    for (int i = 0; i < names->count; i++) {
+        if (!strcmp(names->items[i], name))
+            return;
+    }
+    list_push(program->arena, names, name);
+}
+
+static void add_type_axes(Program *program, NameList *names, const TypeExpr *type)
+{
+    if (!type)
+        return;
+    for (int i = 0; i < type->axes.count; i++) {
+        const char *label = type->axes.items[i].rest ? NULL : type_axis_label(&type->axes.items[i]);
+        if (label)
+            add_name(program, names, label);
+    }
+    for (int i = 0; i < type->items.count; i++)
+        add_type_axes(program, names, type->items.items[i]);
+    for (int i = 0; i < type->fields.count; i++)
+        add_type_axes(program, names, type->fields.items[i].type);
+}
+
+static void add_train_keys(Program *program, NameList *names, const Decl *decl)
+{
+    static const char *const keys[] = {"loss", "data", "optimizer", "batch",     "steps",     "ema",
+                                       "clip", "lr",   "seed",      "log_every", "save_every"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, keys[i]));
+    for (int i = 0; decl->value && i < decl->value->fields.count; i++)
+        add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, decl->value->fields.items[i].name));
+}
+
+/* Every key that means something in this program. */
+static NameList known_keys(Program *program)
+{
+    NameList names = {0};
+    const File *file = program->modules.items[0]->file;
+    for (int i = 0; i < file->decls.count; i++) {
+        const Decl *decl = file->decls.items[i];
+        if (decl->kind == DECL_dim || decl->kind == DECL_let) {
+            add_name(program, &names, decl->name);
+            add_name(program, &names,
+                     arena_printf(program->arena, "%s.%s", decl->kind == DECL_dim ? "dim" : "let", decl->name));
+        }
+        if (decl->kind == DECL_train)
+            add_train_keys(program, &names, decl);
+        if (decl->kind != DECL_fn && decl->kind != DECL_loss && decl->kind != DECL_sample && decl->kind != DECL_eval)
+            continue;
+        for (int g = 0; g < decl->generics.count; g++)
+            add_name(program, &names, decl->generics.items[g].name);
+        for (int p = 0; p < decl->params.count; p++) {
+            add_type_axes(program, &names, decl->params.items[p].type);
+            if (decl->params.items[p].initial)
+                add_name(program, &names, arena_printf(program->arena, "%s.%s", decl->name, decl->params.items[p].name));
+        }
+    }
+    return names;
+}
+
+static bool is_known(const NameList *names, const char *key)
+{
+    for (int i = 0; i < names->count; i++) {
+        if (!strcmp(names->items[i], key))
+            return true;
+    }
+    return false;
+}
+
+static void load_setting(Program *program, const Setting *setting, const NameList *names, DiagSink *diags)
+{
+    Arena *arena = program->arena;
+    Source *source = arena_new_of(arena, Source);
+    source->name = arena_printf(arena, "--set %s", setting->key);
+    source->text = arena_copy_text(arena, setting->value, strlen(setting->value));
+    source->length = strlen(setting->value);
+    SettingExpr parsed = {.key = arena_copy_text(arena, setting->key, strlen(setting->key)),
+                          .span = {source, 0, (uint32_t)source->length}};
+    const char *dot = strchr(parsed.key, '.');
+    parsed.field = dot ? dot + 1 : parsed.key;
+    parsed.owner = dot ? arena_copy_text(arena, parsed.key, (size_t)(dot - parsed.key)) : NULL;
+    parsed.value = parse_expression(arena, source, diags);
+    if (!is_known(names, parsed.key)) {
+        diag_report(diags, DIAG_unknown_setting, parsed.span, "the program has nothing called `%s` that can be set",
+                    parsed.key);
+        const char *near = closest_word(parsed.key, names->items, names->count);
+        if (near)
+            diag_note(diags, (Span){0}, "did you mean `%s`?", near);
+    }
+    list_push(arena, &program->settings, parsed);
+}
+
+bool settings_load(Program *program, const Setting *settings, int count, DiagSink *diags)
+{
+    int before = diags->list.count + diags->dropped;
+    NameList names = known_keys(program);
+    for (int i = 0; i < count; i++)
+        load_setting(program, &settings[i], &names, diags);
+    return diags->list.count + diags->dropped == before;
+}
+
+/* The last of several settings of one key counts. */
+const SettingExpr *program_setting(const Program *program, const char *owner, const char *field)
+{
+    for (int i = program->settings.count; i-- > 0;) {
+        const SettingExpr *setting = &program->settings.items[i];
+        bool same_owner = owner && setting->owner ? !strcmp(owner, setting->owner) : !owner && !setting->owner;
+        if (same_owner && !strcmp(setting->field, field))
+            return setting;
+    }
+    return NULL;
+}
