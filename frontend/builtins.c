@@ -104,7 +104,7 @@ bool want_axis(Elab *el, Call *call, int index, Axis *axis)
 {
     Argument *arg = positional(call, index);
     if (!arg->value)
-        return eval_axis(el, call->env, arg->expr, axis);
+        return elab_axis(el, call->env, arg->expr, axis);
     Shape one = {0};
     if (!value_axes(el, arg->value, &one, arg->span))
         return false;

@@ -25,7 +25,7 @@ static bool find_own(Elab *el, const Call *call, const Expr *expr, const char *n
 {
     Axis axis;
     Expr by_name = {.kind = EXPR_name, .span = at, .name = name};
-    if (!eval_axis(el, call->env, expr ? expr : &by_name, &axis))
+    if (!elab_axis(el, call->env, expr ? expr : &by_name, &axis))
         return false;
     *position = shape_find(&tensor->tensor.shape, axis.label);
     if (*position < 0)

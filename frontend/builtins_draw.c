@@ -84,7 +84,7 @@ static bool draw_shape(Elab *el, Call *call, const Value *const *args, int count
     if (!check_drawing(el, call) || !named_dtype(el, call, dtype))
         return false;
     if (call->has_items)
-        return eval_shape(el, call->env, call->items, call->item_count, shape);
+        return elab_shape(el, call->env, call->items, call->item_count, shape);
     if (el->init) {
         *shape = el->init->shape;
         *dtype = el->init->dtype;
@@ -212,7 +212,7 @@ const Value *builtin_categorical(Elab *el, Call *call)
                           value_describe(el->arena, p));
     Axis own = p->tensor.shape.axes[axis];
     Shape one = {1, {own}}, shape = shape_without(&p->tensor.shape, &one), extra = {0};
-    if (call->has_items && !eval_shape(el, call->env, call->items, call->item_count, &extra))
+    if (call->has_items && !elab_shape(el, call->env, call->items, call->item_count, &extra))
         return &value_poison;
     for (int i = 0; i < extra.rank; i++) {
         if (shape_find(&shape, extra.axes[i].label) < 0 && !shape_push(el, &shape, extra.axes[i], at))

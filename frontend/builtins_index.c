@@ -139,8 +139,8 @@ const Value *builtin_gather(Elab *el, Call *call)
 static const Value *index_range(Elab *el, Env *env, const Expr *range, const Value *x, int axis)
 {
     int64_t size = x->tensor.shape.axes[axis].size, start = 0, stop = size;
-    if ((range->a && !want_integer(el, eval(el, env, range->a), range->a->span, "the start of a slice", &start)) ||
-        (range->b && !want_integer(el, eval(el, env, range->b), range->b->span, "the end of a slice", &stop)))
+    if ((range->a && !want_integer(el, elab_eval(el, env, range->a), range->a->span, "the start of a slice", &start)) ||
+        (range->b && !want_integer(el, elab_eval(el, env, range->b), range->b->span, "the end of a slice", &stop)))
         return &value_poison;
     if (start < 0 || stop > size || start > stop)
         return elab_error(el, DIAG_index_range, range->span, "the slice %lld..%lld is outside the axis %s of size %lld",
@@ -157,14 +157,14 @@ static const Value *index_one(Elab *el, Env *env, const Expr *item, const Value 
     }
     Axis axis;
     Expr name = {.kind = EXPR_name, .span = item->span, .name = item->name};
-    if (!eval_axis(el, env, &name, &axis))
+    if (!elab_axis(el, env, &name, &axis))
         return &value_poison;
     int at = shape_find(&x->tensor.shape, axis.label);
     if (at < 0)
         return axis_missing(el, item->span, value_describe(el->arena, x), &x->tensor.shape, axis.label);
     if (item->a->kind == EXPR_range)
         return index_range(el, env, item->a, x, at);
-    const Value *index = eval(el, env, item->a);
+    const Value *index = elab_eval(el, env, item->a);
     Number number;
     if (is_poison(index))
         return index;

@@ -18,7 +18,7 @@ static const Expr *want_arrow(Elab *el, Call *call, int index, const char *examp
 static bool own_axis(Elab *el, Env *env, const Expr *expr, const Value *x, int *at)
 {
     Axis axis;
-    if (!eval_axis(el, env, expr, &axis))
+    if (!elab_axis(el, env, expr, &axis))
         return false;
     *at = shape_find(&x->tensor.shape, axis.label);
     if (*at < 0)
@@ -42,7 +42,7 @@ static bool split_pieces(Elab *el, Env *env, const Expr *to, Axis whole, Shape *
     for (int i = 0; i < count; i++) {
         const Expr *item = to->kind == EXPR_list ? to->items.items[i] : to;
         Axis axis;
-        if (!eval_axis(el, env, item, &axis))
+        if (!elab_axis(el, env, item, &axis))
             return false;
         bool bare = item->kind == EXPR_name && (axis.size < 0 || axis.label->free);
         if (bare && open < 0) {
@@ -91,7 +91,7 @@ const Value *builtin_split(Elab *el, Call *call)
 
 static bool new_axis(Elab *el, Env *env, const Expr *expr, int64_t size, Axis *axis)
 {
-    if (!eval_axis(el, env, expr, axis))
+    if (!elab_axis(el, env, expr, axis))
         return false;
     if (expr->kind == EXPR_pair && axis->size != size) {
         elab_error(el, DIAG_axis_size, expr->span, "the axis %s has size %lld here, not %lld", axis->label->name,
@@ -203,7 +203,7 @@ static bool listed_shape(Elab *el, Call *call, int from, Shape *shape)
                 return false;
         } else {
             const Expr *const *items = arg->expr->kind == EXPR_list ? (const Expr *const *)arg->expr->items.items : &arg->expr;
-            if (!eval_shape(el, call->env, items, arg->expr->kind == EXPR_list ? arg->expr->items.count : 1, &some))
+            if (!elab_shape(el, call->env, items, arg->expr->kind == EXPR_list ? arg->expr->items.count : 1, &some))
                 return false;
         }
         for (int j = 0; j < some.rank; j++) {
@@ -381,7 +381,7 @@ const Value *builtin_reverse(Elab *el, Call *call)
 
 static bool pad_amounts(Elab *el, Env *env, const Expr *expr, int64_t *lo, int64_t *hi)
 {
-    const Value *value = eval(el, env, expr);
+    const Value *value = elab_eval(el, env, expr);
     const Value *sides[2] = {value, value};
     if (value->kind == VALUE_tuple && value->group.count == 2) {
         sides[0] = value->group.items[0];
@@ -436,7 +436,7 @@ static bool made_shape(Elab *el, Call *call, Shape *shape, DType *dtype)
 {
     *shape = (Shape){0};
     if (call->has_items)
-        return eval_shape(el, call->env, call->items, call->item_count, shape) && named_dtype(el, call, dtype);
+        return elab_shape(el, call->env, call->items, call->item_count, shape) && named_dtype(el, call, dtype);
     if (el->init) {
         *shape = el->init->shape;
         *dtype = el->init->dtype;

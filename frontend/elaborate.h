@@ -200,16 +200,16 @@ IrFunc *emit(Elab *el, Span at);
 
 /* ---- expressions and statements (elaborate_expr.c, elaborate_stmt.c, elaborate_loop.c) ---- */
 
-const Value *eval(Elab *el, Env *env, const Expr *expr);
-const Value *eval_block(Elab *el, Env *env, const Expr *block); /* in a scope of its own */
-void eval_stmt(Elab *el, Env *env, const Stmt *stmt);
-void eval_for(Elab *el, Env *env, const Stmt *stmt);
-void eval_while(Elab *el, Env *env, const Stmt *stmt);
-const Value *eval_if(Elab *el, Env *env, const Expr *expr, bool wanted);
+const Value *elab_eval(Elab *el, Env *env, const Expr *expr);
+const Value *elab_block(Elab *el, Env *env, const Expr *block); /* in a scope of its own */
+void elab_stmt(Elab *el, Env *env, const Stmt *stmt);
+void elab_for(Elab *el, Env *env, const Stmt *stmt);
+void elab_while(Elab *el, Env *env, const Stmt *stmt);
+const Value *elab_if(Elab *el, Env *env, const Expr *expr, bool wanted);
 /* The items of what is known when compiling: a list, a tuple, a range with known ends.  False in silence if it is none. */
 bool known_items(Elab *el, const Value *sequence, ValueList *items);
 void bind_pattern(Elab *el, Env *env, const Pattern *pattern, const Value *value, bool is_var);
-const Value *eval_draw(Elab *el, Env *env, const Expr *expr, const char *name); /* right of a ~ */
+const Value *elab_draw(Elab *el, Env *env, const Expr *expr, const char *name); /* right of a ~ */
 bool elab_step(Elab *el, Span at);                                              /* counts work; false once there was too much */
 
 bool want_number(Elab *el, const Value *value, Span at, const char *what, Number *number);
@@ -220,9 +220,9 @@ bool want_bool(Elab *el, const Value *value, Span at, const char *what, bool *tr
 /* ---- axes and types (elaborate_shape.c) ---- */
 
 /* One axis written in [ ]: `C`, `K: 64`; its size may be unknown. */
-bool eval_axis(Elab *el, Env *env, const Expr *expr, Axis *axis);
+bool elab_axis(Elab *el, Env *env, const Expr *expr, Axis *axis);
 /* Axes of a new tensor: every size is known afterwards. */
-bool eval_shape(Elab *el, Env *env, const Expr *const *items, int count, Shape *shape);
+bool elab_shape(Elab *el, Env *env, const Expr *const *items, int count, Shape *shape);
 bool shape_push(Elab *el, Shape *shape, Axis axis, Span at); /* refuses a label twice and too many axes */
 bool shape_check(Elab *el, const Shape *shape, Span at);     /* refuses more elements than memory can hold */
 const char *type_axis_label(const AxisExpr *axis);           /* the label that it names; null if it names none */
@@ -287,14 +287,14 @@ const Value *tree_zip(Elab *el, Span at, const Value *const *trees, int count, c
 
 /* ---- calls (elaborate_call.c) ---- */
 
-const Value *eval_call(Elab *el, Env *env, const Expr *expr);
-const Value *eval_index(Elab *el, Env *env, const Expr *expr);
+const Value *elab_call(Elab *el, Env *env, const Expr *expr);
+const Value *elab_index(Elab *el, Env *env, const Expr *expr);
 const Value *tensor_index(Elab *el, Env *env, const Expr *expr, const Value *tensor); /* x[T: 3] (builtins_index.c) */
 const Value *call_value(Elab *el, const Value *callee, Call *call);
 /* With values at hand: the arguments are by position. */
 const Value *call_with(Elab *el, Env *env, Span at, const char *name, const Value *callee, const Value *const *args, int count);
 const Value *call_arg(Elab *el, Call *call, int index); /* evaluated; poison if absent */
-bool eval_given(Elab *el, Env *env, const Expr *const *items, int count, GivenList *given);
+bool elab_given(Elab *el, Env *env, const Expr *const *items, int count, GivenList *given);
 
 typedef struct Formal { /* a label of a signature and what it is at the call */
     Label *formal;

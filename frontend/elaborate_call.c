@@ -41,20 +41,20 @@ static bool given_item(Elab *el, Env *env, const Expr *item, GivenGeneric *gener
         plain_axis &= !(binding && is_poison(binding->value));
     }
     if (!plain_axis)
-        return given_from_value(el, eval(el, env, value), value->span, generic);
+        return given_from_value(el, elab_eval(el, env, value), value->span, generic);
     if (value->kind == EXPR_name && !label_existing(el, env, value->name)) {
         const Value *constant = module_lookup(el, env_module(env), value->name);
         if (constant)
             return given_from_value(el, constant, value->span, generic);
     }
-    if (!eval_axis(el, env, value, &axis))
+    if (!elab_axis(el, env, value, &axis))
         return false;
     generic->label = axis.label;
     generic->size = axis.size;
     return true;
 }
 
-bool eval_given(Elab *el, Env *env, const Expr *const *items, int count, GivenList *given)
+bool elab_given(Elab *el, Env *env, const Expr *const *items, int count, GivenList *given)
 {
     for (int i = 0; i < count; i++) {
         GivenGeneric generic;
@@ -116,7 +116,7 @@ bool bind_generics(Elab *el, Env *body, const Decl *decl, const GivenList *given
             label->outer = from->label;
             label->span = from->span;
         } else if (generic->initial &&
-                   !want_size(el, eval(el, body, generic->initial), at, "the size of an axis", &label->size)) {
+                   !want_size(el, elab_eval(el, body, generic->initial), at, "the size of an axis", &label->size)) {
             return false;
         }
     }
@@ -131,7 +131,7 @@ const Value *call_arg(Elab *el, Call *call, int index)
         return &value_poison;
     Argument *arg = &call->args[index];
     if (!arg->value)
-        arg->value = eval(el, call->env, arg->expr);
+        arg->value = elab_eval(el, call->env, arg->expr);
     return arg->value;
 }
 
@@ -197,7 +197,7 @@ bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *par
         Env *so_far = env_new(el, body); /* a default sees the parameters before it */
         for (int j = 0; j < i; j++)
             env_bind(el, so_far, params->items[j].name, out[j], false, params->items[j].span);
-        out[i] = eval(el, so_far, param->initial);
+        out[i] = elab_eval(el, so_far, param->initial);
         ok = !is_poison(out[i]);
     }
     return ok;
@@ -244,7 +244,7 @@ static const Value *run_body(Elab *el, const FunctionValue *function, Env *body,
     if (decl->kind == DECL_rule && decl->tangents.count)
         for (int i = 0; i < decl->tangents.count; i++)
             env_bind(el, body, decl->tangents.items[i].name, args[params->count + i], false, decl->tangents.items[i].span);
-    const Value *value = eval(el, body, decl->body);
+    const Value *value = elab_eval(el, body, decl->body);
     if (is_poison(value))
         return value;
     value = signature_result(el, body, signature, decl, value, decl->body_is_expr ? decl->body->span : decl->name_span);
@@ -312,7 +312,7 @@ static const Value *call_lambda(Elab *el, const Value *callee, Call *call)
         return &value_poison;
     KeyNode *key = el->key;
     el->key = key_child(el, key, "=>");
-    const Value *value = eval(el, body, lambda->a);
+    const Value *value = elab_eval(el, body, lambda->a);
     el->key = key;
     leave_call(el);
     return relabel_back(el, &renamed, value, call->span);
@@ -366,21 +366,21 @@ static bool give_items(Elab *el, Env *env, const Value *callee, const Expr *inde
     call->items = (const Expr *const *)index->items.items;
     call->item_count = index->items.count;
     call->has_items = true;
-    return callee->kind == VALUE_builtin || eval_given(el, env, call->items, call->item_count, &call->generics);
+    return callee->kind == VALUE_builtin || elab_given(el, env, call->items, call->item_count, &call->generics);
 }
 
-const Value *eval_call(Elab *el, Env *env, const Expr *expr)
+const Value *elab_call(Elab *el, Env *env, const Expr *expr)
 {
     Call call = {.env = env, .span = expr->span, .name = callee_name(expr->a)};
     const Value *callee;
     if (expr->a->kind == EXPR_index) {
-        callee = eval(el, env, expr->a->a);
+        callee = elab_eval(el, env, expr->a->a);
         if (!takes_generics(callee))
-            callee = is_poison(callee) ? callee : eval(el, env, expr->a);
+            callee = is_poison(callee) ? callee : elab_eval(el, env, expr->a);
         else if (!give_items(el, env, callee, expr->a, &call))
             return &value_poison;
     } else {
-        callee = eval(el, env, expr->a);
+        callee = elab_eval(el, env, expr->a);
     }
     call.count = expr->args.count;
     call.args = arena_array(el->arena, Argument, call.count + 1);
@@ -414,15 +414,15 @@ static const Value *list_index(Elab *el, Env *env, const Expr *expr, const Value
     const Expr *item = expr->items.items[0];
     int64_t count = list->group.count, first = 0, end = count;
     if (item->kind == EXPR_range) {
-        if ((item->a && !want_integer(el, eval(el, env, item->a), item->a->span, "the start of a range", &first)) ||
-            (item->b && !want_integer(el, eval(el, env, item->b), item->b->span, "the end of a range", &end)))
+        if ((item->a && !want_integer(el, elab_eval(el, env, item->a), item->a->span, "the start of a range", &first)) ||
+            (item->b && !want_integer(el, elab_eval(el, env, item->b), item->b->span, "the end of a range", &end)))
             return &value_poison;
         if (first < 0 || end > count || first > end)
             return elab_error(el, DIAG_index_range, item->span, "%lld..%lld is outside a list of %lld", (long long)first,
                               (long long)end, (long long)count);
         return value_group(el->arena, VALUE_list, (int)(end - first), list->group.items + first, NULL);
     }
-    if (!want_integer(el, eval(el, env, item), item->span, "the index of a list", &first))
+    if (!want_integer(el, elab_eval(el, env, item), item->span, "the index of a list", &first))
         return &value_poison;
     if (first < 0 || first >= count)
         return elab_error(el, DIAG_index_range, item->span, "index %lld is outside a list of %lld", (long long)first,
@@ -430,9 +430,9 @@ static const Value *list_index(Elab *el, Env *env, const Expr *expr, const Value
     return list->group.items[first];
 }
 
-const Value *eval_index(Elab *el, Env *env, const Expr *expr)
+const Value *elab_index(Elab *el, Env *env, const Expr *expr)
 {
-    const Value *of = eval(el, env, expr->a);
+    const Value *of = elab_eval(el, env, expr->a);
     if (is_poison(of))
         return of;
     if (takes_generics(of))

@@ -187,7 +187,7 @@ static bool describe_field(Elab *el, Env *env, const Field *field, DataField *ou
     DataHook hook = {.field = out};
     int before = el->errors;
     el->data = &hook;
-    const Value *value = eval(el, env, field->value);
+    const Value *value = elab_eval(el, env, field->value);
     el->data = NULL;
     if (el->errors == before && !hook.found) {
         elab_error(el, DIAG_data_source, field->value->span, "the data field `%s` has no source with a type", field->name);
@@ -224,7 +224,7 @@ const Value *data_batch(EntryBuild *build, const DataSet *set, const char *name,
         DataHook hook = {.field = &set->fields.items[i], .build = build, .batch = batch, .batch_size = size};
         Env *env = env_new(el, build->border);
         el->data = &hook;
-        const Value *value = eval(el, env, decl->value->fields.items[i].value);
+        const Value *value = elab_eval(el, env, decl->value->fields.items[i].value);
         el->data = NULL;
         return value;
     }

@@ -74,13 +74,13 @@ bool known_items(Elab *el, const Value *sequence, ValueList *items)
     return true;
 }
 
-static const Value *eval_range(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_range(Elab *el, Env *env, const Expr *expr)
 {
     if (!expr->a || !expr->b)
         return elab_error(el, DIAG_type_mismatch, expr->span, "a range needs both ends here");
     int64_t first, end;
-    if (!want_integer(el, eval(el, env, expr->a), expr->a->span, "the start of a range", &first) ||
-        !want_integer(el, eval(el, env, expr->b), expr->b->span, "the end of a range", &end))
+    if (!want_integer(el, elab_eval(el, env, expr->a), expr->a->span, "the start of a range", &first) ||
+        !want_integer(el, elab_eval(el, env, expr->b), expr->b->span, "the end of a range", &end))
         return &value_poison;
     if (end - first > MOST_TURNS)
         return elab_error(el, DIAG_too_much_work, expr->span, "a list of %lld numbers is too long", (long long)(end - first));
@@ -90,9 +90,9 @@ static const Value *eval_range(Elab *el, Env *env, const Expr *expr)
     return value_group(el->arena, VALUE_list, items.count, items.items, NULL);
 }
 
-static const Value *eval_comprehension(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_comprehension(Elab *el, Env *env, const Expr *expr)
 {
-    const Value *sequence = eval(el, env, expr->b);
+    const Value *sequence = elab_eval(el, env, expr->b);
     ValueList items = {0}, results = {0};
     if (is_poison(sequence))
         return sequence;
@@ -107,7 +107,7 @@ static const Value *eval_comprehension(Elab *el, Env *env, const Expr *expr)
         Env *turn = env_new(el, env);
         bind_pattern(el, turn, expr->pattern, items.items[i], false);
         el->key = key_turn(el, loop, value_integer(el->arena, i));
-        const Value *item = eval(el, turn, expr->a);
+        const Value *item = elab_eval(el, turn, expr->a);
         el->key = key;
         if (is_poison(item))
             return item;
@@ -118,19 +118,19 @@ static const Value *eval_comprehension(Elab *el, Env *env, const Expr *expr)
 
 /* ---- groups ---- */
 
-static const Value *eval_items(Elab *el, Env *env, const Expr *expr, ValueKind kind)
+static const Value *elab_items(Elab *el, Env *env, const Expr *expr, ValueKind kind)
 {
     ValueList items = {0};
     bool poisoned = false;
     for (int i = 0; i < expr->items.count; i++) {
-        const Value *item = eval(el, env, expr->items.items[i]);
+        const Value *item = elab_eval(el, env, expr->items.items[i]);
         poisoned |= is_poison(item) && kind == VALUE_list;
         list_push(el->arena, &items, item);
     }
     return poisoned ? &value_poison : value_group(el->arena, kind, items.count, items.items, NULL);
 }
 
-static const Value *eval_record(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_record(Elab *el, Env *env, const Expr *expr)
 {
     int count = expr->fields.count;
     const Value **items = arena_array(el->arena, const Value *, count + 1);
@@ -142,7 +142,7 @@ static const Value *eval_record(Elab *el, Env *env, const Expr *expr)
                 return elab_error(el, DIAG_duplicate_name, field->span, "the field `%s` is given twice", field->name);
         }
         names[i] = field->name;
-        items[i] = eval(el, env, field->value);
+        items[i] = elab_eval(el, env, field->value);
     }
     return value_group(el->arena, VALUE_record, count, items, names);
 }
@@ -179,9 +179,9 @@ static const Value *group_field(Elab *el, const Expr *expr, const Value *group)
     return &value_poison;
 }
 
-static const Value *eval_field(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_field(Elab *el, Env *env, const Expr *expr)
 {
-    const Value *of = eval(el, env, expr->a);
+    const Value *of = elab_eval(el, env, expr->a);
     switch (of->kind) {
     case VALUE_poison:
         return of;
@@ -209,13 +209,13 @@ static const Value *join_lists(Elab *el, const Expr *expr, const Value *a, const
     return value_group(el->arena, VALUE_list, items.count, items.items, NULL);
 }
 
-static const Value *eval_binary(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_binary(Elab *el, Env *env, const Expr *expr)
 {
-    const Value *a = eval(el, env, expr->a);
+    const Value *a = elab_eval(el, env, expr->a);
     bool decided = a->kind == VALUE_bool && ((expr->op == AST_and && !a->truth) || (expr->op == AST_or && a->truth));
     if (decided)
         return a;
-    const Value *b = eval(el, env, expr->b);
+    const Value *b = elab_eval(el, env, expr->b);
     if (is_poison(a) || is_poison(b))
         return &value_poison;
     if (expr->op == AST_join)
@@ -223,7 +223,7 @@ static const Value *eval_binary(Elab *el, Env *env, const Expr *expr)
     return arithmetic(el, expr->span, expr->op, a, b);
 }
 
-static const Value *eval_number(Elab *el, const Expr *expr)
+static const Value *elab_number(Elab *el, const Expr *expr)
 {
     if (expr->is_integer && expr->integer <= INT64_MAX)
         return value_integer(el->arena, (int64_t)expr->integer);
@@ -254,9 +254,9 @@ static const Value *cast_part(Elab *el, const Value *part, void *state)
                       cast->type->name);
 }
 
-static const Value *eval_cast(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_cast(Elab *el, Env *env, const Expr *expr)
 {
-    const Value *value = eval(el, env, expr->a);
+    const Value *value = elab_eval(el, env, expr->a);
     const TypeExpr *type = expr->type;
     if (is_poison(value) || type->kind == TYPE_error)
         return &value_poison;
@@ -271,9 +271,9 @@ static const Value *eval_cast(Elab *el, Env *env, const Expr *expr)
     return type->axes.count ? type_fit(el, env, type, value, expr->span, "the value") : value;
 }
 
-static const Value *eval_with(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_with(Elab *el, Env *env, const Expr *expr)
 {
-    const Value *value = eval(el, env, expr->a);
+    const Value *value = elab_eval(el, env, expr->a);
     static const TypeExpr key_type = {.kind = TYPE_named, .name = "key", .scalar = true};
     value = type_fit(el, env, &key_type, value, expr->a->span, "what follows `with`");
     if (is_poison(value))
@@ -286,19 +286,19 @@ static const Value *eval_with(Elab *el, Env *env, const Expr *expr)
     fresh->drawn = false;
     el->key = fresh;
     el->drawing = true;
-    const Value *result = eval(el, env, expr->b);
+    const Value *result = elab_eval(el, env, expr->b);
     el->key = saved;
     el->drawing = drawing;
     return result;
 }
 
-const Value *eval_draw(Elab *el, Env *env, const Expr *expr, const char *name)
+const Value *elab_draw(Elab *el, Env *env, const Expr *expr, const char *name)
 {
     KeyNode *saved = el->key;
     bool drawing = el->drawing;
     el->key = key_child(el, saved, name);
     el->drawing = true;
-    const Value *value = eval(el, env, expr);
+    const Value *value = elab_eval(el, env, expr);
     el->key = saved;
     el->drawing = drawing;
     return value;
@@ -306,19 +306,19 @@ const Value *eval_draw(Elab *el, Env *env, const Expr *expr, const char *name)
 
 /* ---- blocks and lambdas ---- */
 
-const Value *eval_block(Elab *el, Env *env, const Expr *block)
+const Value *elab_block(Elab *el, Env *env, const Expr *block)
 {
     Env *scope = env_new(el, env);
     for (int i = 0; i < block->stmts.count; i++) {
         const Stmt *stmt = block->stmts.items[i];
         if (i == block->stmts.count - 1 && stmt->kind == STMT_expr)
-            return eval(el, scope, stmt->value);
-        eval_stmt(el, scope, stmt);
+            return elab_eval(el, scope, stmt->value);
+        elab_stmt(el, scope, stmt);
     }
     return &value_unit;
 }
 
-static const Value *eval_lambda(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_lambda(Elab *el, Env *env, const Expr *expr)
 {
     Value *value = arena_new_of(el->arena, Value);
     value->kind = VALUE_function;
@@ -327,7 +327,7 @@ static const Value *eval_lambda(Elab *el, Env *env, const Expr *expr)
     return value;
 }
 
-static const Value *eval_type(Elab *el, const Expr *expr)
+static const Value *elab_type(Elab *el, const Expr *expr)
 {
     Value *value = arena_new_of(el->arena, Value);
     value->kind = VALUE_type;
@@ -337,14 +337,14 @@ static const Value *eval_type(Elab *el, const Expr *expr)
 
 /* ---- the switch ---- */
 
-static const Value *eval_node(Elab *el, Env *env, const Expr *expr)
+static const Value *elab_node(Elab *el, Env *env, const Expr *expr)
 {
     Axis axis;
     switch (expr->kind) {
     case EXPR_error:
         return &value_poison;
     case EXPR_number:
-        return eval_number(el, expr);
+        return elab_number(el, expr);
     case EXPR_bool:
         return value_bool(el->arena, expr->value != 0);
     case EXPR_string:
@@ -352,49 +352,49 @@ static const Value *eval_node(Elab *el, Env *env, const Expr *expr)
     case EXPR_name:
         return elab_lookup(el, env, expr->name, expr->span);
     case EXPR_unary: {
-        const Value *a = eval(el, env, expr->a);
+        const Value *a = elab_eval(el, env, expr->a);
         return expr->op == AST_not ? logical_not(el, expr->span, a) : negate(el, expr->span, a);
     }
     case EXPR_binary:
     case EXPR_compare:
-        return eval_binary(el, env, expr);
+        return elab_binary(el, env, expr);
     case EXPR_call:
-        return eval_call(el, env, expr);
+        return elab_call(el, env, expr);
     case EXPR_index:
-        return eval_index(el, env, expr);
+        return elab_index(el, env, expr);
     case EXPR_field:
-        return eval_field(el, env, expr);
+        return elab_field(el, env, expr);
     case EXPR_tuple:
-        return eval_items(el, env, expr, VALUE_tuple);
+        return elab_items(el, env, expr, VALUE_tuple);
     case EXPR_list:
-        return eval_items(el, env, expr, VALUE_list);
+        return elab_items(el, env, expr, VALUE_list);
     case EXPR_record:
-        return eval_record(el, env, expr);
+        return elab_record(el, env, expr);
     case EXPR_lambda:
-        return eval_lambda(el, env, expr);
+        return elab_lambda(el, env, expr);
     case EXPR_block:
-        return eval_block(el, env, expr);
+        return elab_block(el, env, expr);
     case EXPR_if:
-        return eval_if(el, env, expr, true);
+        return elab_if(el, env, expr, true);
     case EXPR_with:
-        return eval_with(el, env, expr);
+        return elab_with(el, env, expr);
     case EXPR_for:
-        return eval_comprehension(el, env, expr);
+        return elab_comprehension(el, env, expr);
     case EXPR_cast:
-        return eval_cast(el, env, expr);
+        return elab_cast(el, env, expr);
     case EXPR_range:
-        return eval_range(el, env, expr);
+        return elab_range(el, env, expr);
     case EXPR_pair:
-        return eval_axis(el, env, expr, &axis) ? value_axis(el->arena, axis.label, axis.size) : &value_poison;
+        return elab_axis(el, env, expr, &axis) ? value_axis(el->arena, axis.label, axis.size) : &value_poison;
     case EXPR_arrow:
         return elab_error(el, DIAG_type_mismatch, expr->span, "`->` renames axes in split, merge, rename and conv only");
     case EXPR_type:
-        return eval_type(el, expr);
+        return elab_type(el, expr);
     }
     return &value_poison;
 }
 
-const Value *eval(Elab *el, Env *env, const Expr *expr)
+const Value *elab_eval(Elab *el, Env *env, const Expr *expr)
 {
     if (!elab_step(el, expr->span))
         return &value_poison;
@@ -403,7 +403,7 @@ const Value *eval(Elab *el, Env *env, const Expr *expr)
         return elab_error(el, DIAG_recursion, expr->span, "calls and expressions nest too deep here");
     }
     el->depth++;
-    const Value *value = eval_node(el, env, expr);
+    const Value *value = elab_node(el, env, expr);
     el->depth--;
     return value_at(value, expr->span, el->arena);
 }

@@ -17,7 +17,7 @@ static Branch run_branch(Elab *el, Env *env, const Expr *side, const LocalList *
     for (int i = 0; i < assigned->count; i++)
         list_push(el->arena, &before, assigned->items[i]->value);
     if (side)
-        branch.value = eval(el, env, side);
+        branch.value = elab_eval(el, env, side);
     if (!wanted)
         branch.value = &value_unit;
     for (int i = 0; i < assigned->count; i++) {
@@ -174,9 +174,9 @@ static const Value *run_both(Elab *el, Env *env, const Expr *expr, const Value *
     return join_branches(el, condition, &join, &assigned);
 }
 
-const Value *eval_if(Elab *el, Env *env, const Expr *expr, bool wanted)
+const Value *elab_if(Elab *el, Env *env, const Expr *expr, bool wanted)
 {
-    const Value *condition = eval(el, env, expr->a);
+    const Value *condition = elab_eval(el, env, expr->a);
     if (is_poison(condition)) {
         LocalList assigned = {0}; /* nobody knows what they are now */
         carry_find(el, env, expr->b, &assigned);
@@ -188,7 +188,7 @@ const Value *eval_if(Elab *el, Env *env, const Expr *expr, bool wanted)
     }
     if (condition->kind == VALUE_bool) {
         const Expr *side = condition->truth ? expr->b : expr->c;
-        return side ? eval(el, env, side) : &value_unit;
+        return side ? elab_eval(el, env, side) : &value_unit;
     }
     if (condition->kind != VALUE_tensor || condition->tensor.dtype != DT_bool)
         return elab_error(el, DIAG_type_mismatch, expr->a->span, "the condition of `if` is a truth value, not %s",

@@ -28,7 +28,7 @@ static void unroll(Elab *el, const Loop *loop)
         Env *turn = env_new(el, loop->env);
         el->key = key_turn(el, loop->key, value_integer(el->arena, i));
         bind_pattern(el, turn, loop->stmt->pattern, loop->items.items[i], false);
-        eval_block(el, turn, loop->stmt->body);
+        elab_block(el, turn, loop->stmt->body);
     }
     el->key = saved;
 }
@@ -57,7 +57,7 @@ static void run_turn(Elab *el, const Loop *loop, const Value *turn)
     Env *env = env_new(el, loop->env);
     if (loop->stmt->kind == STMT_for)
         bind_pattern(el, env, loop->stmt->pattern, turn_item(el, loop, turn), false);
-    eval_block(el, env, loop->stmt->body);
+    elab_block(el, env, loop->stmt->body);
     el->key = saved;
 }
 
@@ -143,7 +143,7 @@ static IrRef loop_condition(Elab *el, const Loop *loop, const Value *turn)
     Span at = loop->stmt->value->span;
     Shape scalar = {0};
     const Value *go = loop->stmt->kind == STMT_for ? arithmetic(el, at, AST_lt, turn, loop->trip_tensor)
-                                                   : eval(el, loop->env, loop->stmt->value);
+                                                   : elab_eval(el, loop->env, loop->stmt->value);
     if (is_scalar_bool(go))
         return tensor_ref(el, go, at);
     if (go->kind == VALUE_bool)
@@ -218,7 +218,7 @@ static void run_rolled(Elab *el, Loop *loop)
 /* An end of a range: a whole number or an i32 scalar. */
 static const Value *range_end(Elab *el, Env *env, const Expr *expr, const char *what)
 {
-    const Value *value = eval(el, env, expr);
+    const Value *value = elab_eval(el, env, expr);
     int64_t integer;
     if (value->kind == VALUE_tensor) {
         if (!value->tensor.shape.rank && (value->tensor.dtype == DT_i32 || value->tensor.weak))
@@ -275,7 +275,7 @@ static void for_array(Elab *el, Loop *loop, const Value *array)
         run_rolled(el, loop);
 }
 
-void eval_for(Elab *el, Env *env, const Stmt *stmt)
+void elab_for(Elab *el, Env *env, const Stmt *stmt)
 {
     Loop loop = {.env = env, .stmt = stmt, .key = key_child(el, el->key, "for")};
     int before = el->errors;
@@ -283,7 +283,7 @@ void eval_for(Elab *el, Env *env, const Stmt *stmt)
     if (stmt->value->kind == EXPR_range) {
         for_range(el, &loop, stmt->value);
     } else {
-        const Value *sequence = eval(el, env, stmt->value);
+        const Value *sequence = elab_eval(el, env, stmt->value);
         if (sequence->kind == VALUE_tensor)
             for_array(el, &loop, sequence);
         else if (known_items(el, sequence, &loop.items))
@@ -300,11 +300,11 @@ void eval_for(Elab *el, Env *env, const Stmt *stmt)
         loop.assigned.items[i]->value = &value_poison;
 }
 
-void eval_while(Elab *el, Env *env, const Stmt *stmt)
+void elab_while(Elab *el, Env *env, const Stmt *stmt)
 {
     Loop loop = {.env = env, .stmt = stmt, .key = key_child(el, el->key, "while"), .trip = -1};
     carry_find(el, env, stmt->body, &loop.assigned);
-    if (stmt->bound && !want_size(el, eval(el, env, stmt->bound), stmt->bound->span, "the bound of a loop", &loop.bound))
+    if (stmt->bound && !want_size(el, elab_eval(el, env, stmt->bound), stmt->bound->span, "the bound of a loop", &loop.bound))
         return;
     if (!loop.assigned.count) {
         elab_error(el, DIAG_endless_loop, stmt->span, "this loop assigns no variable, so its condition never changes");

@@ -131,7 +131,7 @@ static void make_members(Elab *el, const Decl *decl, InstanceValue *instance, Pa
         if (member->kind == DECL_param) {
             make_param(el, instance, member, source, path);
         } else if (member->kind == DECL_let) {
-            const Value *value = eval(el, instance->env, member->value);
+            const Value *value = elab_eval(el, instance->env, member->value);
             value = instantiate_in(el, instance, value, source, joined(el, path, member->name), member->name, member->span);
             env_bind(el, instance->env, member->name, value, false, member->name_span);
         }
@@ -292,7 +292,7 @@ const Value *initial_value(Elab *el, Env *env, const Expr *expr, const char *pat
     el->init = &init;
     el->key = key_child(el, key, path);
     el->drawing = true;
-    const Value *value = eval(el, env, expr);
+    const Value *value = elab_eval(el, env, expr);
     if (value->kind == VALUE_builtin || value->kind == VALUE_function)
         value = call_with(el, env, expr->span, NULL, value, NULL, 0);
     el->init = outer;

@@ -76,7 +76,7 @@ void label_learn_size(Label *label, int64_t size)
         label->size = SIZE_VARIES;
 }
 
-static bool eval_axis_name(Elab *el, Env *env, const char *name, Span at, Axis *axis)
+static bool elab_axis_name(Elab *el, Env *env, const char *name, Span at, Axis *axis)
 {
     const Local *binding = env_find(env, name, NULL);
     if (binding && binding->value->kind != VALUE_axis) {
@@ -98,19 +98,19 @@ static bool eval_axis_name(Elab *el, Env *env, const char *name, Span at, Axis *
     return true;
 }
 
-bool eval_axis(Elab *el, Env *env, const Expr *expr, Axis *axis)
+bool elab_axis(Elab *el, Env *env, const Expr *expr, Axis *axis)
 {
     if (expr->kind == EXPR_name)
-        return eval_axis_name(el, env, expr->name, expr->span, axis);
+        return elab_axis_name(el, env, expr->name, expr->span, axis);
     if (expr->kind == EXPR_pair) {
-        if (!eval_axis_name(el, env, expr->name, expr->span, axis))
+        if (!elab_axis_name(el, env, expr->name, expr->span, axis))
             return false;
-        if (!want_size(el, eval(el, env, expr->a), expr->a->span, "the size of an axis", &axis->size))
+        if (!want_size(el, elab_eval(el, env, expr->a), expr->a->span, "the size of an axis", &axis->size))
             return false;
         label_learn_size(axis->label, axis->size);
         return true;
     }
-    const Value *value = eval(el, env, expr);
+    const Value *value = elab_eval(el, env, expr);
     if (is_poison(value))
         return false;
     if (value->kind != VALUE_axis) {
@@ -147,7 +147,7 @@ bool value_axes(Elab *el, const Value *value, Shape *axes, Span at)
 }
 
 /* Names bound to lists of axes, `..` and calls may stand for several axes. */
-static bool eval_axes_item(Elab *el, Env *env, const Expr *item, Shape *shape)
+static bool elab_axes_item(Elab *el, Env *env, const Expr *item, Shape *shape)
 {
     const Local *binding = NULL;
     if (item->kind == EXPR_name)
@@ -161,18 +161,18 @@ static bool eval_axes_item(Elab *el, Env *env, const Expr *item, Shape *shape)
         return false;
     }
     if (item->kind != EXPR_name && item->kind != EXPR_pair) {
-        const Value *value = eval(el, env, item);
+        const Value *value = elab_eval(el, env, item);
         return value_axes(el, value, shape, item->span);
     }
     Axis axis;
-    return eval_axis(el, env, item, &axis) && shape_push(el, shape, axis, item->span);
+    return elab_axis(el, env, item, &axis) && shape_push(el, shape, axis, item->span);
 }
 
-bool eval_shape(Elab *el, Env *env, const Expr *const *items, int count, Shape *shape)
+bool elab_shape(Elab *el, Env *env, const Expr *const *items, int count, Shape *shape)
 {
     *shape = (Shape){0};
     for (int i = 0; i < count; i++) {
-        if (!eval_axes_item(el, env, items[i], shape))
+        if (!elab_axes_item(el, env, items[i], shape))
             return false;
     }
     for (int i = 0; i < shape->rank; i++) {
@@ -191,9 +191,9 @@ bool eval_shape(Elab *el, Env *env, const Expr *const *items, int count, Shape *
 static bool axes_from_expr(Elab *el, Env *env, const Expr *expr, Shape *axes)
 {
     if (expr->kind != EXPR_list)
-        return eval_axes_item(el, env, expr, axes);
+        return elab_axes_item(el, env, expr, axes);
     for (int i = 0; i < expr->items.count; i++) {
-        if (!eval_axes_item(el, env, expr->items.items[i], axes))
+        if (!elab_axes_item(el, env, expr->items.items[i], axes))
             return false;
     }
     return true;
@@ -258,11 +258,11 @@ bool type_axis(Elab *el, Env *env, const AxisExpr *written, Axis *axis)
         elab_error(el, DIAG_axis_wanted, written->span, "this axis needs a label: write `C: size`");
         return false;
     }
-    if (!eval_axis_name(el, env, name, written->span, axis))
+    if (!elab_axis_name(el, env, name, written->span, axis))
         return false;
     if (!written->size)
         return true;
-    if (!want_size(el, eval(el, env, written->size), written->size->span, "the size of an axis", &axis->size))
+    if (!want_size(el, elab_eval(el, env, written->size), written->size->span, "the size of an axis", &axis->size))
         return false;
     label_learn_size(axis->label, axis->size);
     return true;

@@ -48,13 +48,13 @@ static void pattern_name(const Pattern *pattern, Text *out)
 static const Value *right_side(Elab *el, Env *env, const Stmt *stmt)
 {
     if (!stmt->draws)
-        return eval(el, env, stmt->value);
+        return elab_eval(el, env, stmt->value);
     Text name = text_new(el->arena);
     pattern_name(stmt->pattern, &name);
-    return eval_draw(el, env, stmt->value, name.data);
+    return elab_draw(el, env, stmt->value, name.data);
 }
 
-static void eval_binding(Elab *el, Env *env, const Stmt *stmt)
+static void elab_binding(Elab *el, Env *env, const Stmt *stmt)
 {
     const Value *value = right_side(el, env, stmt);
     if (stmt->type) {
@@ -87,7 +87,7 @@ static bool check_assignable(Elab *el, const Env *env, const Stmt *stmt, Local *
     return true;
 }
 
-static void eval_assignment(Elab *el, Env *env, const Stmt *stmt)
+static void elab_assignment(Elab *el, Env *env, const Stmt *stmt)
 {
     if (!stmt->pattern->name) {
         elab_error(el, DIAG_not_assignable, stmt->pattern->span, "only a name can be assigned");
@@ -111,15 +111,15 @@ static void eval_assignment(Elab *el, Env *env, const Stmt *stmt)
     binding->value = value;
 }
 
-static void eval_require(Elab *el, Env *env, const Stmt *stmt)
+static void elab_require(Elab *el, Env *env, const Stmt *stmt)
 {
     bool holds;
-    if (!want_bool(el, eval(el, env, stmt->value), stmt->value->span, "what is required", &holds) || holds)
+    if (!want_bool(el, elab_eval(el, env, stmt->value), stmt->value->span, "what is required", &holds) || holds)
         return;
     elab_error(el, DIAG_requirement, stmt->span, "%s", stmt->message ? stmt->message : "a requirement does not hold");
 }
 
-void eval_stmt(Elab *el, Env *env, const Stmt *stmt)
+void elab_stmt(Elab *el, Env *env, const Stmt *stmt)
 {
     if (!elab_step(el, stmt->span))
         return;
@@ -128,25 +128,25 @@ void eval_stmt(Elab *el, Env *env, const Stmt *stmt)
         break;
     case STMT_let:
     case STMT_var:
-        eval_binding(el, env, stmt);
+        elab_binding(el, env, stmt);
         break;
     case STMT_assign:
-        eval_assignment(el, env, stmt);
+        elab_assignment(el, env, stmt);
         break;
     case STMT_for:
-        eval_for(el, env, stmt);
+        elab_for(el, env, stmt);
         break;
     case STMT_while:
-        eval_while(el, env, stmt);
+        elab_while(el, env, stmt);
         break;
     case STMT_expr:
         if (stmt->value->kind == EXPR_if)
-            eval_if(el, env, stmt->value, false);
+            elab_if(el, env, stmt->value, false);
         else
-            eval(el, env, stmt->value);
+            elab_eval(el, env, stmt->value);
         break;
     case STMT_require:
-        eval_require(el, env, stmt);
+        elab_require(el, env, stmt);
         break;
     }
 }

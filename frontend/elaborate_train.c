@@ -29,7 +29,7 @@ bool train_loss(Elab *el, const Program *program, const Decl *decl, const Value 
         elab_error(el, DIAG_train_key, decl->name_span, "a training run needs `loss = ...`");
         return false;
     }
-    *loss = eval(el, elab_module_env(el, program->modules.items[0]), expr);
+    *loss = elab_eval(el, elab_module_env(el, program->modules.items[0]), expr);
     if (is_poison(*loss))
         return false;
     if ((*loss)->kind == VALUE_function && (*loss)->function.decl)
@@ -76,7 +76,7 @@ static bool whole_field(Elab *el, const Decl *decl, const char *name, int64_t ot
         return true;
     Env *env = elab_module_env(el, el->program->modules.items[0]);
     const char *what = arena_printf(el->arena, "`%s`", name);
-    if (!want_integer(el, eval(el, env, expr), expr->span, what, out))
+    if (!want_integer(el, elab_eval(el, env, expr), expr->span, what, out))
         return false;
     if (*out >= least && *out <= INT32_MAX)
         return true;
@@ -261,7 +261,7 @@ static void make_scalars(Train *train, bool as_inputs)
 static const Value *scalar_field(Train *train, const char *name)
 {
     const Expr *expr = run_field(train, name);
-    const Value *value = eval(train->el, train->env, expr);
+    const Value *value = elab_eval(train->el, train->env, expr);
     Number number;
     if (is_poison(value))
         return value;
@@ -305,7 +305,7 @@ static bool make_optimiser(Train *train)
                    "a training run needs `optimizer = ...`, for instance radam(lr = 4e-4)");
         return false;
     }
-    const Value *value = eval(el, train->env, expr);
+    const Value *value = elab_eval(el, train->env, expr);
     if (is_poison(value))
         return false;
     train->init = record_get(value, "init");

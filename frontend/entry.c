@@ -68,7 +68,7 @@ static bool axis_size(EntryBuild *build, const char *name, const Expr *initial, 
     if (setting)
         initial = setting->value;
     if (initial)
-        return want_size(el, eval(el, build->border, initial), initial->span, "the size of an axis", size);
+        return want_size(el, elab_eval(el, build->border, initial), initial->span, "the size of an axis", size);
     if (build->sample_sizes) {
         *size = 16 * ++build->samples;
         return true;
@@ -171,7 +171,7 @@ static const Value *input_of_type(EntryBuild *build, const TypeExpr *type, const
 }
 
 /* The data set whose fields an `eval` may name: the one of a run, else the first. */
-static const DataSet *eval_data(const Program *program)
+static const DataSet *elab_data(const Program *program)
 {
     for (int i = 0; i < program->trains.count; i++) {
         if (program->trains.items[i]->data)
@@ -182,7 +182,7 @@ static const DataSet *eval_data(const Program *program)
 
 static const Value *input_from_data(EntryBuild *build, const Param *param)
 {
-    const DataSet *set = eval_data(build->el->program);
+    const DataSet *set = elab_data(build->el->program);
     const TypeExpr *type = param->type;
     if (!set || !type || type->kind != TYPE_tensor || !type->axes.count)
         return NULL;
@@ -203,7 +203,7 @@ static bool entry_arguments(EntryBuild *build, const Decl *decl, Call *call)
         const SettingExpr *setting = program_setting(el->program, decl->name, param->name);
         const Value *value;
         if (setting) {
-            value = eval(el, build->border, setting->value);
+            value = elab_eval(el, build->border, setting->value);
         } else if (param->initial) {
             continue; /* its default */
         } else if (!param->type) {

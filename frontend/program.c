@@ -56,7 +56,7 @@ static const Value *constant_value(Elab *el, const Module *module, const Decl *d
     Frame *frame = el->frame;
     KeyNode *key = el->key;
     el->frame = NULL;
-    const Value *value = eval(el, env, expr);
+    const Value *value = elab_eval(el, env, expr);
     if (decl->kind == DECL_dim)
         value = dim_value(el, decl, value, expr->span);
     if (decl->kind == DECL_model && value->kind != VALUE_model && !is_poison(value))
