@@ -377,6 +377,11 @@ static void miser_release(void *state, void *memory)
 
 typedef enum Outcome { READ, REFUSED, OUT_OF_MEMORY } Outcome;
 
+static Outcome decode_copy(DecodeFile *decode, Arena *into, unsigned char *copy, size_t size)
+{
+    return decode(into, (Bytes){copy, size}) ? REFUSED : READ;
+}
+
 /* Decodes a copy that ends where its heap block ends, so that the address sanitizer sees every read beyond it. */
 static Outcome decode_under(Miser *miser, DecodeFile *decode, const unsigned char *data, size_t size)
 {
@@ -387,7 +392,7 @@ static Outcome decode_under(Miser *miser, DecodeFile *decode, const unsigned cha
     memcpy(copy, data, size);
     if (!setjmp(escape)) {
         inner = arena_new(&(Allocator){miser_allocate, miser_release, miser}, &escape);
-        outcome = decode(inner, (Bytes){copy, size}) ? REFUSED : READ;
+        outcome = decode_copy(decode, inner, copy, size);
     }
     arena_free(inner);
     free(copy);
