@@ -14,7 +14,7 @@ EvalTensor eval_tensor_new(Arena *arena, IrType type)
     return tensor;
 }
 
-static EvalElement read_element(DType dtype, const unsigned char *at)
+EvalElement eval_read(DType dtype, const unsigned char *at)
 {
     union {
         float f32;
@@ -48,7 +48,7 @@ static EvalElement read_element(DType dtype, const unsigned char *at)
     }
 }
 
-static void write_element(DType dtype, EvalElement value, unsigned char *at)
+void eval_write(DType dtype, EvalElement value, unsigned char *at)
 {
     if (dtype_class(dtype) == CLASS_int) {
         memcpy(at, &value.integer, (size_t)dtype_size(dtype)); /* the low bytes: the targets are little-endian */
@@ -72,14 +72,14 @@ void eval_tensor_read(EvalTensor *tensor, const void *bytes)
 {
     int64_t count = ir_element_count(&tensor->type), size = dtype_size(tensor->type.dtype);
     for (int64_t i = 0; i < count; i++)
-        eval_store(tensor, i, read_element(tensor->type.dtype, (const unsigned char *)bytes + i * size));
+        eval_store(tensor, i, eval_read(tensor->type.dtype, (const unsigned char *)bytes + i * size));
 }
 
 void eval_tensor_write(const EvalTensor *tensor, void *bytes)
 {
     int64_t count = ir_element_count(&tensor->type), size = dtype_size(tensor->type.dtype);
     for (int64_t i = 0; i < count; i++)
-        write_element(tensor->type.dtype, eval_load(tensor, i), (unsigned char *)bytes + i * size);
+        eval_write(tensor->type.dtype, eval_load(tensor, i), (unsigned char *)bytes + i * size);
 }
 
 /* ---- functions ---- */

@@ -22,6 +22,10 @@ EvalElement eval_convert(DType from, DType to, EvalElement x, EvalMode mode);
 /* One element of a pointwise node with `operand` and `result` types, finished (rounded or wrapped) for the mode. */
 EvalElement eval_element(IrOp op, DType operand, DType result, const EvalElement x[3], EvalMode mode);
 
+/* One element in memory in its declared type. */
+EvalElement eval_read(DType dtype, const unsigned char *at);
+void eval_write(DType dtype, EvalElement value, unsigned char *at);
+
 EvalElement eval_load(const EvalTensor *tensor, int64_t at);
 void eval_store(EvalTensor *tensor, int64_t at, EvalElement value);
 

@@ -196,7 +196,7 @@ static bool is_special(const Scanner *scan)
     return (starts_with(scan, "inf") || starts_with(scan, "nan")) && !is_word_char(char_at(scan, scan->at + 3));
 }
 
-static const char *const marks[] = {"->", "(", ")", "{", "}", "[", "]", ",", ":", "=", "*", "+", "-", "<"};
+static const char *const marks[] = {"->", "(", ")", "{", "}", "[", "]", ",", ":", "=", "*", "+", "-", "$"};
 
 static void scan_mark(Scanner *scan)
 {

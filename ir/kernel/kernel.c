@@ -51,9 +51,24 @@ static bool inst_equal(const KInst *a, const KInst *b)
            !memcmp(&a->value, &b->value, sizeof a->value) && !memcmp(&a->index, &b->index, sizeof a->index);
 }
 
+/* What an operation does not use has one value, and a constant is one of its type: equal instructions then compare equal. */
+static KInst normal_form(KInst inst)
+{
+    if (inst.op != K_load)
+        inst.buffer = -1;
+    if (inst.op != K_load && inst.op != K_axis)
+        inst.index = (Affine){0};
+    for (int i = kop_arity(inst.op); i < 3; i++)
+        inst.arg[i] = -1;
+    if (inst.op == K_value && dtype_is_float(inst.dtype))
+        inst.value = dtype_round(inst.dtype, inst.value);
+    return inst;
+}
+
 /* Values of the body are not there any more when the tail runs, so only the part that is being written is searched. */
 KRef kstage_push(Arena *arena, KStage *stage, KInst inst)
 {
+    inst = normal_form(inst);
     for (KRef ref = stage->body_count; ref < stage->insts.count; ref++)
         if (inst_equal(&stage->insts.items[ref], &inst))
             return ref;

@@ -1,5 +1,8 @@
 /* Kernel IR as text. */
 #include "ir/kernel/kernel.h"
+#include "ir/text.h"
+
+#include <math.h>
 
 static void print_affine(const Affine *affine, Text *out)
 {
@@ -28,6 +31,15 @@ static void print_axes(const KAxis *axes, int count, int first, Text *out)
         text_printf(out, " %s a%d:%lld", kinds[axes[i].kind], first + i, (long long)axes[i].extent);
 }
 
+/* A value that an f32 holds is the shortest decimal of that f32: the parser rounds to the type that is named. */
+static void print_real(double value, Text *out)
+{
+    if (!isnan(value) && (double)(float)value == value)
+        text_number(out, value, 1);
+    else
+        ir_text_real(out, value);
+}
+
 static void print_inst(const KInst *inst, int number, Text *out)
 {
     text_printf(out, "    %%%d = %s", number, kop_name(inst->op));
@@ -41,7 +53,7 @@ static void print_inst(const KInst *inst, int number, Text *out)
     } else if (inst->op == K_value) {
         text_puts(out, " ");
         if (dtype_is_float(inst->dtype))
-            text_number(out, inst->value, inst->dtype == DT_f32);
+            print_real(inst->value, out);
         else
             text_printf(out, "%lld", (long long)inst->imm);
     } else if (inst->op == K_acc || inst->op == K_inside || inst->op == K_offset || inst->op == K_philox) {
@@ -87,7 +99,9 @@ static void print_stage(const KStage *stage, int first_axis, Text *out)
 void kernel_print(const Kernel *kernel, Text *out)
 {
     static const char *const kinds[] = {"in", "out", "inout", "local"};
-    text_printf(out, "kernel %s(", kernel->name ? kernel->name : "");
+    text_puts(out, "kernel ");
+    ir_text_name(out, kernel->name ? kernel->name : "");
+    text_puts(out, "(");
     for (int i = 0; i < kernel->buffers.count; i++) {
         const KBuffer *buffer = &kernel->buffers.items[i];
         text_printf(out, "%s%s $%d: %s[%lld]", i ? ", " : "", kinds[buffer->kind], i, dtype_name(buffer->dtype),
