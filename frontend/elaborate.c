@@ -12,8 +12,12 @@ static const int64_t MOST_WORK = 20 * 1000 * 1000; /* expressions evaluated for 
 static void say_calls(Elab *el)
 {
     int shown = 0;
-    for (const CallLink *link = el->unsaid; link && shown < MOST_CALLS_SHOWN; link = link->parent, shown++)
+    for (const CallLink *link = el->unsaid; link && shown < MOST_CALLS_SHOWN; link = link->parent) {
+        if (link->from_outside)
+            continue;
+        shown++;
         diag_note(el->diags, link->span, "in the call of %s here", link->name);
+    }
     el->unsaid = NULL;
 }
 

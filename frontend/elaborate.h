@@ -148,6 +148,7 @@ typedef struct CallLink {
     const char *name;
     const void *callee; /* the declaration or lambda */
     Span span;
+    bool from_outside; /* the call of an entry: there is no place to show */
 } CallLink;
 
 typedef struct InitShape { /* what an initialiser draws where it names no axes */

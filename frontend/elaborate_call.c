@@ -205,7 +205,7 @@ bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *par
 
 /* ---- bodies ---- */
 
-static bool enter_call(Elab *el, const char *name, const void *callee, Span at, CallLink *link)
+static bool enter_call(Elab *el, const char *name, const void *callee, Span at, bool outside, CallLink *link)
 {
     if (el->call_depth >= MOST_CALLS) {
         elab_error(el, DIAG_recursion, at, "calls nest deeper than %d: %s calls itself without end", MOST_CALLS, name);
@@ -213,7 +213,7 @@ static bool enter_call(Elab *el, const char *name, const void *callee, Span at, 
         el->exhausted = true;
         return false;
     }
-    *link = (CallLink){el->chain, name, callee, at};
+    *link = (CallLink){el->chain, name, callee, at, outside};
     el->chain = arena_copy(el->arena, link, sizeof *link);
     el->call_depth++;
     return true;
@@ -274,7 +274,7 @@ static const Value *call_decl(Elab *el, const Value *callee, Call *call, bool pl
     if (rule && decl->kind != DECL_rule && !inside_rule(el, rule))
         return call_custom(el, callee, call, rule);
     CallLink link;
-    if (!enter_call(el, decl->name, decl, call->span, &link))
+    if (!enter_call(el, decl->name, decl, call->span, call->span.start == decl->name_span.start && call->span.source == decl->name_span.source, &link))
         return &value_poison;
     KeyNode *key = el->key;
     el->key = key_child(el, key, decl->name);
@@ -308,7 +308,7 @@ static const Value *call_lambda(Elab *el, const Value *callee, Call *call)
         env_bind(el, body, param->name, value, false, param->span);
     }
     CallLink link;
-    if (!enter_call(el, name, lambda, call->span, &link))
+    if (!enter_call(el, name, lambda, call->span, false, &link))
         return &value_poison;
     KeyNode *key = el->key;
     el->key = key_child(el, key, "=>");

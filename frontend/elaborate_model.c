@@ -205,7 +205,7 @@ const Value *model_instantiate(Elab *el, const Value *model, ParamSource *source
         instance->env->activation = first->activation;
     if (!bind_arguments(el, &model->model, instance->env, first, at))
         return &value_poison;
-    CallLink link = {el->chain, arena_printf(el->arena, "model %s", decl->name), decl, at};
+    CallLink link = {el->chain, arena_printf(el->arena, "model %s", decl->name), decl, at, false};
     el->chain = arena_copy(el->arena, &link, sizeof link);
     el->model_depth++;
     make_members(el, decl, instance, source, path);

@@ -300,17 +300,24 @@ static bool check_class(Elab *el, Span at, const char *name, PointClass class, D
 }
 
 /* All operands are known now: so is the result. */
-static const Value *pointwise_known(Elab *el, PointClass class, PointFunction *known, const Value *const *operands, int count)
+static const Value *pointwise_known(Elab *el, IrOp op, PointClass class, PointFunction *known, const Value *const *operands, int count)
 {
     double x[3] = {0};
+    bool integers = true;
     for (int i = 0; i < count; i++) {
-        Number number;
-        x[i] = operands[i]->kind == VALUE_bool ? operands[i]->truth : value_as_number(operands[i], &number) ? number.real : 0;
+        Number number = {0};
+        bool is_number = value_as_number(operands[i], &number);
+        x[i] = is_number ? number.real : operands[i]->truth;
+        integers &= is_number && number.whole && !number.decimal;
     }
     double y = known(x[0], x[1], x[2]);
     if (class == POINT_compare || class == POINT_logic || class == POINT_test)
         return value_bool(el->arena, y != 0);
-    return value_real(el->arena, y);
+    const Value *result = value_real(el->arena, y);
+    bool rounds = op == OP_floor || op == OP_ceil || op == OP_round, keeps = class == POINT_number || op == OP_pow;
+    if (result->number.whole && (rounds || (integers && keeps)))
+        return value_integer(el->arena, result->number.integer);
+    return result;
 }
 
 /* True if no operand is a tensor and each is what the class wants. */
@@ -361,7 +368,7 @@ const Value *pointwise(Elab *el, Span at, const char *name, IrOp op, PointClass 
     if (class == POINT_select && operands[0]->kind == VALUE_bool)
         return operands[0]->truth ? operands[1] : operands[2];
     if (!any_tensor && known && all_known(class, operands, count))
-        return pointwise_known(el, class, known, operands, count);
+        return pointwise_known(el, op, class, known, operands, count);
     Shape shape;
     DType dtype;
     int first = class == POINT_select;

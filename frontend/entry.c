@@ -242,6 +242,11 @@ static bool entry_results(EntryBuild *build, const Value *value, PortRole role, 
         ValueList tensors = {0};
         if (part->kind == VALUE_key)
             tree_tensors(el, part, &tensors);
+        Number number;
+        if (part->kind == VALUE_axis && !value_as_number(part, &number)) {
+            ok = want_number(el, part, at, path, &number);
+            continue;
+        }
         part = tensors.count ? tensors.items[0] : tensor_default(el, at, part);
         if (part->kind == VALUE_tensor) {
             entry_output(build, role, path, part, at);

@@ -36,7 +36,10 @@ bool parse_at_word(const Parser *parser, const char *word)
 
 bool parse_ends_line(const Parser *parser)
 {
-    return parser->soft == 0 && parse_peek(parser)->line_start && parser->at > 0;
+    if (parser->soft || parser->at == 0 || !parse_peek(parser)->line_start)
+        return false;
+    TokenKind before = parse_ahead(parser, -1)->kind;
+    return before != TOK_comma && before != TOK_left_brace && before != TOK_left_bracket && before != TOK_left_paren;
 }
 
 const Token *parse_advance(Parser *parser)
