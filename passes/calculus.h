@@ -27,6 +27,9 @@ typedef struct Jvp {
     DiagSink *diags;
 } Jvp;
 
+/* False and a diagnostic if a param is marked that cannot have a tangent. */
+bool calculus_check_active(const IrFunc *func, const bool *active, DiagSink *diags);
+
 /* Builds `from` and its tangents into jvp->into, params bound to `args`; writes a dual for each result. */
 bool jvp_walk(const Jvp *jvp, const IrFunc *from, const Dual *args, Dual *results);
 

@@ -339,7 +339,7 @@ bool jvp_walk(const Jvp *jvp, const IrFunc *from, const Dual *args, Dual *result
 
 /* ---- the derivative of a function ---- */
 
-static bool check_active(const IrFunc *func, const bool *active, DiagSink *diags)
+bool calculus_check_active(const IrFunc *func, const bool *active, DiagSink *diags)
 {
     for (int i = 0; i < func->params.count; i++) {
         const IrNode *param = ir_node(func, func->params.items[i]);
@@ -370,7 +370,7 @@ static void add_results(IrFunc *out, const IrFunc *func, const Dual *results)
 IrFunc *derive_jvp(IrModule *module, const IrFunc *func, const bool *active, DiagSink *diags)
 {
     int first = module->funcs.count, params = func->params.count;
-    if (!check_active(func, active, diags))
+    if (!calculus_check_active(func, active, diags))
         return NULL;
     IrFunc *out = ir_func_new(module, calculus_suffixed(module->arena, func->name, ".jvp"));
     Dual *args = arena_array(module->arena, Dual, params);
