@@ -4,15 +4,16 @@
 
 #include <string.h>
 
-static const char *const train_keys[] = {"loss", "data", "optimizer", "batch",     "steps",     "ema",
-                                         "clip", "lr",   "seed",      "log_every", "save_every"};
-enum { TRAIN_KEYS = sizeof train_keys / sizeof train_keys[0] };
+const char *const train_keys[] = {"loss", "data", "optimizer", "batch",     "steps",      "ema",
+                                  "clip", "lr",   "seed",      "log_every", "save_every", NULL};
 
 /* ---- the declaration ---- */
 
 const Expr *train_field(const Program *program, const Decl *decl, const char *name)
 {
     const SettingExpr *setting = program_setting(program, decl->name, name);
+    if (!setting)
+        setting = program_setting(program, "train", name);
     if (setting)
         return setting->value;
     for (int i = 0; decl->value && i < decl->value->fields.count; i++) {
@@ -47,7 +48,7 @@ static bool is_model_param(const Param *param)
 static bool check_keys(Elab *el, const Decl *decl, const Decl *loss)
 {
     LIST(const char *) known = {0};
-    for (int i = 0; i < TRAIN_KEYS; i++)
+    for (int i = 0; train_keys[i]; i++)
         list_push(el->arena, &known, train_keys[i]);
     for (int i = 0; i < loss->params.count; i++) {
         if (is_model_param(&loss->params.items[i]))

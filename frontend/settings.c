@@ -29,12 +29,13 @@ static void add_type_axes(Program *program, NameList *names, const TypeExpr *typ
         add_type_axes(program, names, type->fields.items[i].type);
 }
 
+/* `NAME.key` for one train block, `train.key` for every one of the file. */
 static void add_train_keys(Program *program, NameList *names, const Decl *decl)
 {
-    static const char *const keys[] = {"loss", "data", "optimizer", "batch",     "steps",     "ema",
-                                       "clip", "lr",   "seed",      "log_every", "save_every"};
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, keys[i]));
+    for (int i = 0; train_keys[i]; i++) {
+        add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, train_keys[i]));
+        add_name(program, names, arena_printf(program->arena, "train.%s", train_keys[i]));
+    }
     for (int i = 0; decl->value && i < decl->value->fields.count; i++)
         add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, decl->value->fields.items[i].name));
 }
