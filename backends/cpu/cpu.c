@@ -42,12 +42,15 @@ static void cpu_close(Device *device)
         arena_free(device->arena);
 }
 
+/* The caller's arena leaves to here, too, so that what was made is unmade whichever arena runs out. */
 static const char *cpu_compile(Arena *arena, Device *device, const Plan *plan, Executable **executable, CompileStats *stats)
 {
     jmp_buf escape;
+    jmp_buf *const outer = arena_set_escape(arena, &escape);
     Arena *volatile kept = NULL;
     if (setjmp(escape)) {
         arena_free(kept);
+        arena_set_escape(arena, outer);
         return "not enough memory";
     }
     Arena *own = kept = arena_new(device->options.allocator, &escape);
@@ -56,6 +59,7 @@ static const char *cpu_compile(Arena *arena, Device *device, const Plan *plan, E
     *made = (Executable){.arena = own, .device = device, .plan = plan, .kernels = arena_array(own, CpuKernel, count + 1)};
     arena_set_escape(own, NULL);
     const char *reason = jit_compile(arena, device, plan->kernels.items, count, made->kernels, &made->code, stats);
+    arena_set_escape(arena, outer);
     if (reason) {
         arena_free(own);
         return reason;
