@@ -227,16 +227,16 @@ static void parse_let_declaration(Parser *parser, Decl *decl)
 static void parse_function(Parser *parser, Decl *decl)
 {
     parse_name(parser, decl, "the name of a function");
-    bool sample = decl->kind == DECL_sample;
+    bool sizes_last = decl->kind == DECL_sample || decl->kind == DECL_eval;
     Span misplaced = parse_found_span(parser);
     parse_generics(parser, decl);
-    if (sample && decl->generics.count &&
-        parse_fail(parser, DIAG_syntax, misplaced, "the sizes of a 'sample' stand after its parameters"))
+    if (sizes_last && decl->generics.count &&
+        parse_fail(parser, DIAG_syntax, misplaced, "the sizes of a 'sample' or an 'eval' stand after its parameters"))
         parse_hint(parser, "sample NAME(net: Net)[B = 64] -> ... { ... }");
     parse_params(parser, decl);
     misplaced = parse_found_span(parser);
     bool after = parse_at(parser, TOK_left_bracket);
-    if (after && !sample && parse_fail(parser, DIAG_syntax, misplaced, "axes stand before the parameters"))
+    if (after && !sizes_last && parse_fail(parser, DIAG_syntax, misplaced, "axes stand before the parameters"))
         parse_hint(parser, "fn NAME[C, D = 64](x: f32[B, C]) -> ... { ... }");
     parse_generics(parser, decl);
     parse_result_type(parser, decl);

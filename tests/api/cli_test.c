@@ -15,7 +15,7 @@ static const char model[] =
     "model Net() {\n  param w: f32[D] = zeros\n  fn call(x: f32[.., D]) -> f32[.., D] = x + w\n}\n"
     "loss fit(net: Net, x0: f32[B, D]) -> f32 {\n  let z ~ normal[B, D]\n  mean((net(0.1 * z) - x0)^2)\n}\n"
     "sample draw(net: Net)[B = 16] -> f32[B, D] {\n  let z ~ normal[B, D]\n  net(0.1 * z)\n}\n"
-    "eval distance[B = 32](net: Net, x0: f32[B, D]) -> f32 = mean(sum((x0 - net(0.0 * x0))^2, D))\n"
+    "eval distance(net: Net, x0: f32[B, D])[B = 32] -> f32 = mean(sum((x0 - net(0.0 * x0))^2, D))\n"
     "data points = { x0: generate(N = 64, cloud) }\n"
     "train fitting { loss = fit, data = points, optimizer = sgd(lr = 0.1), batch = 16, steps = 20, ema = 0.9 }\n";
 

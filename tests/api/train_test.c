@@ -24,7 +24,7 @@ static const char text[] =
     "  let z ~ normal[B, D]\n"
     "  net(0.1 * z)\n"
     "}\n"
-    "eval distance[B = 32](net: Net, x0: f32[B, D]) -> f32 = mean(sum((x0 - net(0.0 * x0))^2, D))\n"
+    "eval distance(net: Net, x0: f32[B, D])[B = 32] -> f32 = mean(sum((x0 - net(0.0 * x0))^2, D))\n"
     "data points = { x0: generate(N = 100, cloud) }\n"
     "train fitting { loss = fit, data = points, optimizer = sgd(lr = 0.1), batch = 16, steps = 40, ema = 0.9,\n"
     "  seed = 5, log_every = 5, save_every = 10 }\n";
