@@ -1,0 +1,82 @@
+/* What the files of the formatter share.
+ *
+ * A formatted file has the tokens and comments of the file as it was written; only the space between them changes, and the
+ * commas and semicolons that lines make needless or wanted.  So a text of pieces, one for each token or comment, gets
+ * line breaks: first those of the author that stand where a line may end (format_lines.c), then those that long lines
+ * need (format_wrap.c).  Both sets are closed: what the second adds, the first would keep.  Therefore formatting again
+ * changes nothing. */
+#ifndef CM_FRONTEND_FORMAT_INTERNAL_H
+#define CM_FRONTEND_FORMAT_INTERNAL_H
+
+#include "frontend/lexer.h"
+
+enum { FORMAT_COLUMNS = 120, FORMAT_INDENT = 2, FORMAT_TOP = -1 };
+
+typedef enum BracketKind {
+    BRACKET_none,
+    BRACKET_list,  /* items with commas between them: ( ), [ ] and the { } of records */
+    BRACKET_block, /* statements or members */
+} BracketKind;
+
+/* Where the lines inside a bracket start. */
+typedef struct Frame {
+    int anchor;  /* column of the line that opened it: the closer stands there, items one step further in */
+    int element; /* column of the line on which the item or statement being printed starts */
+    int head;    /* column of the line with the `if`, `for`, ... whose block comes next */
+} Frame;
+
+typedef struct Piece { /* a token or a comment; commas, and semicolons between statements, are marks on the token before */
+    TokenKind kind;    /* TOK_end: a comment */
+    bool alone;        /* a comment on a line of its own */
+    bool comma, semicolon;
+    bool lines;  /* a line ends before it in the source */
+    bool gap;    /* an empty line stands before it in the source */
+    bool field;  /* a word after a dot */
+    bool unary;  /* a minus sign that negates */
+    bool starts; /* the first of a statement, member or declaration */
+    bool item;   /* the first of an item in a list */
+    bool breaks; /* the line that is printed starts here */
+    bool record; /* {: of a record; ( [ {: has commas between items */
+    bool commas;
+    uint32_t start, end;
+    int columns; /* how wide it is */
+    int offset;  /* the columns of all pieces before it */
+    int depth;   /* how many brackets are around it */
+    int outer;   /* the innermost bracket around it, or FORMAT_TOP */
+    int match;   /* bracket: the other one */
+    int before;  /* the token before it, or FORMAT_TOP */
+    int chain;   /* { of `if`: the { of its `else` */
+    Frame frame;
+} Piece;
+
+typedef struct Format {
+    Arena *arena;
+    const File *file;
+    Piece *pieces;
+    int count;
+    bool whole; /* every bracket has its other one */
+    Frame top;
+} Format;
+
+/* ---- pieces (format_pieces.c) ---- */
+
+void format_read(Format *format);
+int format_after(const Format *format, int piece); /* the next token, or `count` */
+bool format_is_opener(const Piece *piece);
+bool format_is_closer(const Piece *piece);
+bool format_is_operator(const Piece *piece); /* stands between two values */
+bool format_is_assignment(const Piece *piece);
+bool format_ends_value(const Piece *piece);
+BracketKind format_bracket(const Piece *opener);
+bool format_prints_comma(const Format *format, int piece); /* behind it, as the lines are now */
+bool format_spaced(const Format *format, int piece);       /* from the piece before, where both stand on one line */
+
+/* ---- breaks ---- */
+
+void format_mark(Format *format); /* what the syntax tree knows: starts, records, chains (format_mark.c) */
+void format_lines(Format *format);
+void format_break_block(Format *format, int opener); /* and those that `else` ties to it */
+void format_break_list(Format *format, int opener);  /* after the opener and before the closer */
+void format_wrap(Format *format, int start, int indent);
+
+#endif
