@@ -11,6 +11,7 @@ enum {
     RECOMPUTE_LIMIT = 10,   /* a node with several users is stored if it costs more than this */
     BROADCAST_LIMIT = 3,    /* ... and if a broadcast would repeat it */
     EXPRESSION_LIMIT = 400, /* no virtual expression grows larger than this */
+    READ_LIMIT = 32,        /* ... nor reads more arrays: a kernel has a limited number of buffers */
 };
 
 bool fuse_is_leaf(const IrNode *node)
@@ -204,13 +205,14 @@ static IrRef next_in_chain(const Fuse *fuse, IrRef ref)
 static void claim_epilogue(Fuse *fuse, IrRef root)
 {
     IrRef last = root;
-    fuse->node[root].claimed = true;
-    for (IrRef next = next_in_chain(fuse, last); next >= 0; next = next_in_chain(fuse, last)) {
+    for (IrRef next = root; next >= 0; next = next_in_chain(fuse, last)) {
         last = next;
         fuse->node[last].claimed = true;
+        fuse->node[last].chain = root;
     }
     fuse->node[last].stored = true;
     fuse->node[last].root = root;
+    fuse->node[root].end = last;
 }
 
 /* Contractions first: an addition of a convolution and a sum belongs to the convolution. */
@@ -259,10 +261,62 @@ static int own_cost(const IrNode *node)
     }
 }
 
+/* The chain ends at `last`; what follows is no epilogue any more. */
+static void cut_chain(Fuse *fuse, IrRef last)
+{
+    IrRef root = fuse->node[last].chain, end = fuse->node[root].end;
+    fuse->node[end].root = -1;
+    for (IrRef ref = end; ref > last; ref--) {
+        if (fuse->node[ref].chain == root)
+            fuse->node[ref].claimed = false;
+    }
+    fuse->node[last].stored = true;
+    fuse->node[last].root = root;
+    fuse->node[root].end = last;
+}
+
+/* The virtual operand that reads most, or none. */
+static IrRef greediest_operand(const Fuse *fuse, const IrNode *node)
+{
+    IrRef most = -1;
+    for (int i = 0; i < node->operand_count; i++) {
+        IrRef operand = node->operands[i];
+        if (!fuse_in_memory(fuse, operand) && (most < 0 || fuse->node[operand].reads > fuse->node[most].reads))
+            most = operand;
+    }
+    return most;
+}
+
+static int count_reads(const Fuse *fuse, const IrNode *node)
+{
+    int reads = 0;
+    for (int i = 0; i < node->operand_count; i++)
+        reads += fuse_in_memory(fuse, node->operands[i]) ? 1 : fuse->node[node->operands[i]].reads;
+    return reads;
+}
+
+static void limit_reads(Fuse *fuse, IrRef ref)
+{
+    const IrNode *node = ir_node(fuse->func, ref);
+    if (!is_pointwise(node) && !(ir_op_info[node->op].traits & (TRAIT_view | TRAIT_reduce)))
+        return;
+    for (int reads = count_reads(fuse, node);; reads = count_reads(fuse, node)) {
+        IrRef most = reads > READ_LIMIT ? greediest_operand(fuse, node) : -1;
+        fuse->node[ref].reads = reads;
+        if (most < 0)
+            return;
+        if (fuse->node[most].claimed)
+            cut_chain(fuse, most);
+        else
+            fuse->node[most].stored = true;
+    }
+}
+
 static void decide_cost(Fuse *fuse, IrRef ref)
 {
     FuseNode *info = &fuse->node[ref];
     const IrNode *node = ir_node(fuse->func, ref);
+    limit_reads(fuse, ref);
     info->cost = own_cost(node);
     for (int i = 0; i < node->operand_count; i++) {
         const FuseNode *operand = &fuse->node[node->operands[i]];
@@ -283,7 +337,7 @@ static void decide_cost(Fuse *fuse, IrRef ref)
 void fuse_decide(Fuse *fuse)
 {
     for (IrRef ref = 0; ref < fuse->func->nodes.count; ref++) {
-        fuse->node[ref].root = -1;
+        fuse->node[ref].root = fuse->node[ref].chain = -1;
         fuse->node[ref].only_user = -1;
         fuse->node[ref].group = -1;
         fuse->node[ref].buffer = -1;

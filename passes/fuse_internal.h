@@ -24,10 +24,13 @@ typedef struct FuseNode {
     bool needed; /* reached from a result */
     bool stored;
     bool claimed;    /* lies on the epilogue chain of a reduction or contraction */
+    IrRef chain;     /* claimed: the reduction or contraction whose chain it is */
+    IrRef end;       /* of that: the last node of its chain */
     IrRef root;      /* stored: the reduction or contraction whose epilogue it ends, or itself, or none for a plain map */
     int uses;        /* distinct consumers, results counted */
     IrRef only_user; /* the consumer, if there is one */
     int cost;        /* of recomputing it at a point, virtual operands included */
+    int reads;       /* arrays that this reads: at most so many */
     int group;       /* stored: which group computes it; -1: none does (params, literals) */
     int buffer;      /* stored: of the plan */
 } FuseNode;
