@@ -226,6 +226,8 @@ static const Value *enter_tensor(Elab *el, Env *body, const TypeExpr *type, cons
                 elab_note(el, type->axes.items[match.formal[i]].span, "the axis is here");
                 return &value_poison;
             }
+            if (declared.label->size == SIZE_UNKNOWN) /* of `E: D` */
+                declared.label->size = axis.size;
             axis.label = declared.label;
         }
         if (!shape_push(el, &shape, axis, at))

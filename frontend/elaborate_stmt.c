@@ -99,11 +99,12 @@ static void elab_assignment(Elab *el, Env *env, const Stmt *stmt)
         return;
     if (stmt->compound && stmt->op == AST_join) {
         ValueList items = {0};
-        if (!is_poison(value) && !is_poison(binding->value) &&
-            (!known_items(el, binding->value, &items) || !known_items(el, value, &items)))
-            value = elab_error(el, DIAG_type_mismatch, stmt->span, "`++=` joins lists");
-        else
+        if (is_poison(value) || is_poison(binding->value))
+            value = &value_poison;
+        else if (known_items(el, binding->value, &items) && known_items(el, value, &items))
             value = value_group(el->arena, VALUE_list, items.count, items.items, NULL);
+        else
+            value = elab_error(el, DIAG_type_mismatch, stmt->span, "`++=` joins lists");
     } else if (stmt->compound) {
         value = arithmetic(el, stmt->span, stmt->op, binding->value, value);
     }

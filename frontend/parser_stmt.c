@@ -89,6 +89,8 @@ static bool parse_at_assignment(const Parser *parser, AstOp *op, bool *compound)
         return *op = AST_mul, !parser->panicking;
     case TOK_div_assign:
         return *op = AST_div, !parser->panicking;
+    case TOK_join_assign:
+        return *op = AST_join, !parser->panicking;
     case TOK_assign:
     case TOK_draw:
         *compound = false;
