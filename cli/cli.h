@@ -99,7 +99,8 @@ cm_compile_options session_compile_options(const Session *session);
 typedef struct Arguments {
     cm_input *inputs;
     size_t count;
-    cm_parameters **files; /* one for each input */
+    cm_parameters **files; /* what the inputs' data belong to */
+    size_t file_count;
     cm_binding bindings[64];
     size_t binding_count;
 } Arguments;
@@ -108,20 +109,31 @@ int arguments_read(Session *session, const char *entry, Arguments *arguments);
 int arguments_settle(Session *session, Arguments *arguments, const cm_executable *executable);
 void arguments_free(Arguments *arguments);
 
+/* ---- weights ---- */
+
 bool needs_weights(const cm_executable *executable);
-/* From --weights, out/NAME or beside the file.  Leaves null if none of them is there. */
+/* From --weights, else from out/NAME or beside the file, or from the seed if --untrained.  Leaves null if there are none. */
 int session_weights(Session *session, cm_parameters **weights);
 /* The folder of a train run: out/NAME. */
 void run_directory(char *path, size_t size, const char *train);
 /* The name of the only train block, or null. */
 const char *only_train(const cm_program *program);
 
+/* ---- reports: what a run measured, as a JSON object in a file ---- */
+
+typedef struct ReportItem {
+    const char *name;
+    double value;
+} ReportItem;
+/* Adds the items to those of the file, or begins it (`fresh`: in any case).  Written whole or not at all. */
+int report_write(const Options *options, const char *path, bool fresh, const ReportItem *items, size_t count);
+
 /* ---- printing ---- */
 
 void print_array(FILE *out, const char *name, const cm_array *array);
-void json_text(FILE *out, const char *text); /* quoted; null is null */
-void json_number(FILE *out, double value);   /* nan and infinities are null */
-void json_array(FILE *out, const cm_array *array);
+void print_json_text(FILE *out, const char *text); /* quoted; null is null */
+void print_json_number(FILE *out, double value);   /* nan and infinities are null */
+void print_json_array(FILE *out, const cm_array *array);
 double array_number(const cm_array *array, int64_t index);
 int64_t array_count(const cm_array *array);
 void format_bytes(char *text, size_t size, int64_t bytes); /* "12.3 MiB" */

@@ -119,7 +119,7 @@ void print_array(FILE *out, const char *name, const cm_array *array)
 
 /* ---- JSON ---- */
 
-void json_text(FILE *out, const char *text)
+void print_json_text(FILE *out, const char *text)
 {
     if (!text) {
         fputs("null", out);
@@ -139,7 +139,7 @@ void json_text(FILE *out, const char *text)
     fputc('"', out);
 }
 
-void json_number(FILE *out, double value)
+void print_json_number(FILE *out, double value)
 {
     if (isfinite(value))
         fprintf(out, "%.17g", value);
@@ -168,7 +168,7 @@ static void json_axis(FILE *out, const cm_array *array, int axis, int64_t offset
     fputc(']', out);
 }
 
-void json_array(FILE *out, const cm_array *array)
+void print_json_array(FILE *out, const cm_array *array)
 {
     json_axis(out, array, 0, 0, array_count(array));
 }

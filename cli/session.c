@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PATH_SIZE = 4096, MOST_THREADS = 1024 };
 
@@ -35,11 +34,11 @@ void remark(const Options *options, const char *format, ...)
 static void print_place(const cm_diagnostic *diagnostic)
 {
     printf("\"message\": ");
-    json_text(stdout, diagnostic->message);
+    print_json_text(stdout, diagnostic->message);
     if (!diagnostic->file)
         return;
     printf(", \"file\": ");
-    json_text(stdout, diagnostic->file);
+    print_json_text(stdout, diagnostic->file);
     printf(", \"line\": %d, \"column\": %d, \"end_line\": %d, \"end_column\": %d", diagnostic->line, diagnostic->column,
            diagnostic->end_line, diagnostic->end_column);
 }
@@ -47,13 +46,13 @@ static void print_place(const cm_diagnostic *diagnostic)
 static void print_error_json(cm_status status, const cm_error *error)
 {
     printf("{\"error\": ");
-    json_text(stdout, cm_status_name(status));
+    print_json_text(stdout, cm_status_name(status));
     printf(", \"diagnostics\": [");
     for (size_t i = 0; i < cm_error_count(error); i++) {
         cm_diagnostic diagnostic, note;
         cm_error_diagnostic(error, i, &diagnostic);
         printf("%s{\"code\": ", i ? ", " : "");
-        json_text(stdout, diagnostic.code);
+        print_json_text(stdout, diagnostic.code);
         printf(", ");
         print_place(&diagnostic);
         printf(", \"notes\": [");
@@ -173,19 +172,48 @@ static cm_status take_number(Session *session, const char *name, double value, c
     return status ? status : cm_parameters_set(*file, name, &array, error);
 }
 
-/* FILE.safetensors:NAME picks one array; any other file gives its first. */
-static cm_status take_file(Session *session, const char *path, cm_parameters **file, cm_array *array, cm_error **error)
+/* FILE.safetensors:NAME picks one array. */
+static cm_status take_file(Session *session, const char *path, cm_parameters **file, const char **member, cm_error **error)
 {
+    static const char ending[] = ".safetensors:";
     char copy[PATH_SIZE];
     snprintf(copy, sizeof copy, "%s", path);
-    char *split = strstr(copy, ".safetensors:");
+    char *split = strstr(copy, ending);
+    *member = split ? strstr(path, ending) + strlen(ending) : NULL;
     if (split)
-        split[strlen(".safetensors")] = 0;
-    cm_status status = cm_parameters_load(session->context, copy, file, error);
-    if (status)
-        return status;
-    const char *member = split ? split + strlen(".safetensors:") : cm_parameters_name(*file, 0);
-    return cm_parameters_get(*file, member ? member : "", array, error);
+        split[strlen(ending) - 1] = 0;
+    return cm_parameters_load(session->context, copy, file, error);
+}
+
+static int add_input(Arguments *arguments, const char *name, const char *field)
+{
+    cm_input *larger = realloc(arguments->inputs, (arguments->count + 1) * sizeof *larger);
+    if (!larger)
+        return STATUS_FAULT;
+    arguments->inputs = larger;
+    size_t size = strlen(name) + (field ? strlen(field) : 0) + 2;
+    char *whole = malloc(size);
+    if (!whole)
+        return STATUS_FAULT;
+    snprintf(whole, size, field ? "%s.%s" : "%s", name, field);
+    arguments->inputs[arguments->count++] = (cm_input){.name = whole};
+    return STATUS_DONE;
+}
+
+/* A file with several arrays is a record: its arrays are the fields. */
+static int add_arrays(Session *session, Arguments *arguments, const char *name, cm_parameters *file, const char *member)
+{
+    size_t count = cm_parameters_count(file);
+    for (size_t i = 0; i < (member ? 1 : count); i++) {
+        const char *array = member ? member : cm_parameters_name(file, i);
+        if (add_input(arguments, name, !member && count > 1 ? array : NULL) != STATUS_DONE)
+            return STATUS_FAULT;
+        cm_error *error;
+        cm_status status = cm_parameters_get(file, array, &arguments->inputs[arguments->count - 1].array, &error);
+        if (status)
+            return report_failure(session->options, status, error);
+    }
+    return STATUS_DONE;
 }
 
 static int read_argument(Session *session, Arguments *arguments, char *word)
@@ -194,37 +222,28 @@ static int read_argument(Session *session, Arguments *arguments, char *word)
     if (!equals || equals == word)
         return usage_error("--arg takes NAME=VALUE, not %s", word);
     *equals = 0;
-    const char *text = equals + 1;
-    size_t index = arguments->count++;
-    cm_input *input = &arguments->inputs[index];
-    cm_parameters **file = &arguments->files[index];
+    const char *text = equals + 1, *member = NULL;
     char *end;
     double value = strtod(text, &end);
-    bool is_bool = strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+    bool is_bool = strcmp(text, "true") == 0 || strcmp(text, "false") == 0, is_number = is_bool || (*text && !*end);
+    cm_parameters **file = &arguments->files[arguments->file_count++];
     cm_error *error = NULL;
-    cm_status status;
-    input->name = word;
-    if (is_bool || (*text && !*end)) {
-        status = take_number(session, word, is_bool ? text[0] == 't' : value, file, &error);
-        if (!status)
-            status = cm_parameters_get(*file, word, &input->array, &error);
-    } else {
-        status = take_file(session, text, file, &input->array, &error);
-    }
-    return status ? report_failure(session->options, status, error) : STATUS_DONE;
+    cm_status status = is_number ? take_number(session, word, is_bool ? text[0] == 't' : value, file, &error)
+                                 : take_file(session, text, file, &member, &error);
+    return status ? report_failure(session->options, status, error) : add_arrays(session, arguments, word, *file, member);
 }
 
 int arguments_read(Session *session, const char *entry, Arguments *arguments)
 {
     const TextList *given = &session->options->arg;
     *arguments = (Arguments){0};
-    arguments->inputs = calloc((size_t)given->count + 1, sizeof *arguments->inputs);
     arguments->files = calloc((size_t)given->count + 1, sizeof *arguments->files);
-    if (!arguments->inputs || !arguments->files)
+    if (!arguments->files)
         return STATUS_FAULT;
     for (int i = 0; i < given->count; i++) {
-        char *word = strdup(given->items[i]); /* its first part stays as the input's name */
+        char *word = strdup(given->items[i]);
         int status = word ? read_argument(session, arguments, word) : STATUS_FAULT;
+        free(word);
         if (status != STATUS_DONE)
             return status;
     }
@@ -289,68 +308,10 @@ int arguments_settle(Session *session, Arguments *arguments, const cm_executable
 
 void arguments_free(Arguments *arguments)
 {
-    for (size_t i = 0; i < arguments->count; i++) {
+    for (size_t i = 0; i < arguments->count; i++)
         free((char *)arguments->inputs[i].name);
+    for (size_t i = 0; i < arguments->file_count; i++)
         cm_parameters_free(arguments->files[i]);
-    }
     free(arguments->inputs);
     free(arguments->files);
-}
-
-/* ---- weights ---- */
-
-bool needs_weights(const cm_executable *executable)
-{
-    cm_port port;
-    for (size_t i = 0; cm_executable_input(executable, i, &port) == CM_OK; i++) {
-        if (port.role == CM_ROLE_PARAMETER)
-            return true;
-    }
-    return false;
-}
-
-const char *only_train(const cm_program *program)
-{
-    const char *name = NULL;
-    for (size_t i = 0; i < cm_program_entry_count(program); i++) {
-        cm_entry entry;
-        cm_program_entry(program, i, &entry);
-        if (entry.kind != CM_ENTRY_TRAIN)
-            continue;
-        if (name)
-            return NULL;
-        name = entry.name;
-    }
-    return name;
-}
-
-void run_directory(char *path, size_t size, const char *train)
-{
-    snprintf(path, size, "out/%s", train);
-}
-
-static int load_weights(Session *session, const char *path, cm_parameters **weights)
-{
-    cm_error *error;
-    cm_status status = cm_parameters_load(session->context, path, weights, &error);
-    return status ? report_failure(session->options, status, error) : STATUS_DONE;
-}
-
-int session_weights(Session *session, cm_parameters **weights)
-{
-    *weights = NULL;
-    if (session->options->weights)
-        return load_weights(session, session->options->weights, weights);
-    const char *train = only_train(session->program);
-    if (!train)
-        return STATUS_DONE;
-    char directory[PATH_SIZE], path[2 * PATH_SIZE];
-    run_directory(directory, sizeof directory, train);
-    snprintf(path, sizeof path, "%s/weights.safetensors", directory);
-    if (access(path, R_OK) == 0)
-        return load_weights(session, path, weights);
-    const char *slash = strrchr(session->path, '/');
-    int beside = slash ? (int)(slash - session->path) + 1 : 0;
-    snprintf(path, sizeof path, "%.*s%s/weights.safetensors", beside, session->path, directory);
-    return access(path, R_OK) == 0 ? load_weights(session, path, weights) : STATUS_DONE;
 }

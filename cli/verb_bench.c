@@ -67,7 +67,7 @@ static void print_times(const Options *options, const char *entry, const cm_exec
         return;
     }
     printf("{\"entry\": ");
-    json_text(stdout, entry);
+    print_json_text(stdout, entry);
     printf(", \"median_seconds\": %.9g, \"fastest_seconds\": %.9g, \"slowest_seconds\": %.9g, \"runs\": %d, \"kernels\": %d, "
            "\"compiled\": %d, \"from_cache\": %d, \"peak_bytes\": %lld, \"least_bytes\": %lld, \"compile_seconds\": %.6f}\n",
            median, seconds[0], seconds[count - 1], count, stats.kernels, stats.compiled, stats.from_cache,

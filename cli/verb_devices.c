@@ -9,11 +9,11 @@ static int print_device(const Options *options, cm_context *context, size_t inde
     const char *name = cm_device_name(context, index), *reason = status ? cm_error_text(error) : NULL;
     if (options->json) {
         printf("%s{\"name\": ", index ? ", " : "");
-        json_text(stdout, name);
+        print_json_text(stdout, name);
         printf(", \"description\": ");
-        json_text(stdout, text);
+        print_json_text(stdout, text);
         printf(", \"failure\": ");
-        json_text(stdout, reason);
+        print_json_text(stdout, reason);
         printf("}");
     } else {
         printf("%-8s %s%s", name, status ? reason : text, status ? "" : "\n");

@@ -45,9 +45,9 @@ static void print_results(const cm_executable *executable, const Results *result
         cm_executable_output(executable, i, &port);
         if (json) {
             printf(", ");
-            json_text(stdout, port.name);
+            print_json_text(stdout, port.name);
             printf(": ");
-            json_array(stdout, &results->arrays[i]);
+            print_json_array(stdout, &results->arrays[i]);
         } else {
             if (titled)
                 printf("  ");

@@ -1,6 +1,7 @@
 /* cmc sample and cmc eval: entries that run on trained weights. */
 #include "cli/cli.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { PATH_SIZE = 4096 };
@@ -10,27 +11,25 @@ static cm_entry_kind kind_of(const Options *options)
     return options->verb == VERB_eval ? CM_ENTRY_EVAL : CM_ENTRY_SAMPLE;
 }
 
-/* The entry named, or the only one of its kind. */
-static int choose_entry(const Session *session, const char **name)
+/* The entries to run: the one named, the only one, or every sample entry.  `names` has room for all of the program. */
+static int choose_entries(const Session *session, const char **names, size_t *count)
 {
-    *name = session_entry(session);
-    int found = 0;
-    for (size_t i = 0; !*name && i < cm_program_entry_count(session->program); i++) {
-        cm_entry entry;
-        cm_program_entry(session->program, i, &entry);
-        found += entry.kind == kind_of(session->options);
-    }
-    if (*name || found == 1) {
-        for (size_t i = 0; !*name && i < cm_program_entry_count(session->program); i++) {
-            cm_entry entry;
-            cm_program_entry(session->program, i, &entry);
-            if (entry.kind == kind_of(session->options))
-                *name = entry.name;
-        }
+    *count = 0;
+    const char *verb = verbs[session->options->verb].name;
+    if (session_entry(session)) {
+        names[(*count)++] = session_entry(session);
         return STATUS_DONE;
     }
-    const char *verb = verbs[session->options->verb].name;
-    return usage_error(found ? "%s has several %s entries: name one" : "%s has no %s entry", session->path, verb);
+    for (size_t i = 0; i < cm_program_entry_count(session->program); i++) {
+        cm_entry entry;
+        cm_program_entry(session->program, i, &entry);
+        if (entry.kind == kind_of(session->options))
+            names[(*count)++] = entry.name;
+    }
+    bool all = session->options->verb == VERB_sample && !session->options->out;
+    if (*count == 1 || (*count && all))
+        return STATUS_DONE;
+    return usage_error(*count ? "%s has several %s entries: name one" : "%s has no %s entry", session->path, verb);
 }
 
 static int prepare(Session *session, const char *entry, Arguments *arguments, cm_sample_options *options, cm_port *first)
@@ -89,9 +88,9 @@ static int save_samples(const Session *session, const char *entry, const cm_port
         return report_failure(options, status, error);
     if (options->json) {
         printf("{\"entry\": ");
-        json_text(stdout, entry);
+        print_json_text(stdout, entry);
         printf(", \"path\": ");
-        json_text(stdout, path);
+        print_json_text(stdout, path);
         printf("}\n");
     } else {
         printf("%s\n", path);
@@ -99,11 +98,31 @@ static int save_samples(const Session *session, const char *entry, const cm_port
     return STATUS_DONE;
 }
 
+static bool is_number(const cm_array *array)
+{
+    return array_count(array) == 1;
+}
+
+static int report_results(const Options *options, const cm_parameters *results)
+{
+    size_t count = cm_parameters_count(results), used = 0;
+    ReportItem *items = calloc(count + 1, sizeof *items);
+    for (size_t i = 0; items && i < count; i++) {
+        cm_array array;
+        const char *name = cm_parameters_name(results, i);
+        if (cm_parameters_get(results, name, &array, NULL) == CM_OK && is_number(&array))
+            items[used++] = (ReportItem){name, array_number(&array, 0)};
+    }
+    int code = items ? report_write(options, options->report, false, items, used) : STATUS_FAULT;
+    free(items);
+    return code;
+}
+
 static void print_results(const Options *options, const char *entry, const cm_parameters *results)
 {
     if (options->json) {
         printf("{\"entry\": ");
-        json_text(stdout, entry);
+        print_json_text(stdout, entry);
     }
     for (size_t i = 0; i < cm_parameters_count(results); i++) {
         const char *name = cm_parameters_name(results, i);
@@ -111,9 +130,9 @@ static void print_results(const Options *options, const char *entry, const cm_pa
         cm_parameters_get(results, name, &array, NULL);
         if (options->json) {
             printf(", ");
-            json_text(stdout, name);
+            print_json_text(stdout, name);
             printf(": ");
-            json_array(stdout, &array);
+            print_json_array(stdout, &array);
         } else {
             print_array(stdout, name, &array);
         }
@@ -122,36 +141,55 @@ static void print_results(const Options *options, const char *entry, const cm_pa
         printf("}\n");
 }
 
-static int run_on_weights(const Options *options)
+/* What eval found: saved, added to a report, or printed. */
+static int finish_eval(const Session *session, const char *entry, const cm_port *first, const cm_parameters *results)
 {
-    Session session;
-    const char *entry = NULL;
+    const Options *options = session->options;
+    int code = options->report ? report_results(options, results) : STATUS_DONE;
+    if (code == STATUS_DONE && options->out)
+        return save_samples(session, entry, first, results);
+    if (code == STATUS_DONE)
+        print_results(options, entry, results);
+    return code;
+}
+
+static int run_entry(Session *session, const char *entry)
+{
+    const Options *options = session->options;
     Arguments arguments = {0};
     cm_sample_options sample = {0};
     cm_parameters *results = NULL;
     cm_port first = {0};
-    int code = session_open(&session, options, true);
+    int code = arguments_read(session, entry, &arguments);
     if (code == STATUS_DONE)
-        code = choose_entry(&session, &entry);
-    if (code == STATUS_DONE)
-        code = arguments_read(&session, entry, &arguments);
-    if (code == STATUS_DONE)
-        code = prepare(&session, entry, &arguments, &sample, &first);
+        code = prepare(session, entry, &arguments, &sample, &first);
     if (code == STATUS_DONE) {
         cm_error *error;
         bool is_eval = options->verb == VERB_eval;
-        cm_status status = is_eval ? cm_evaluate(session.program, entry, options->data, &sample, &results, &error)
-                                   : cm_sample(session.program, entry, &sample, &results, &error);
+        cm_status status = is_eval ? cm_evaluate(session->program, entry, options->data, &sample, &results, &error)
+                                   : cm_sample(session->program, entry, &sample, &results, &error);
         if (status)
             code = report_failure(options, status, error);
-        else if (is_eval)
-            print_results(options, entry, results);
         else
-            code = save_samples(&session, entry, &first, results);
+            code = is_eval ? finish_eval(session, entry, &first, results) : save_samples(session, entry, &first, results);
     }
     cm_parameters_free(results);
     cm_parameters_free(sample.parameters);
     arguments_free(&arguments);
+    return code;
+}
+
+static int run_on_weights(const Options *options)
+{
+    Session session;
+    int code = session_open(&session, options, true);
+    size_t count = 0, most = code == STATUS_DONE ? cm_program_entry_count(session.program) : 0;
+    const char **names = calloc(most + 1, sizeof *names);
+    if (code == STATUS_DONE)
+        code = names ? choose_entries(&session, names, &count) : STATUS_FAULT;
+    for (size_t i = 0; code == STATUS_DONE && i < count; i++)
+        code = run_entry(&session, names[i]);
+    free(names);
     session_close(&session);
     return code;
 }

@@ -136,16 +136,30 @@ static void print_report(const Options *options, const cm_training_info *info, c
         return;
     }
     printf("{\"name\": ");
-    json_text(stdout, info->name);
+    print_json_text(stdout, info->name);
     printf(", \"first_step\": %lld, \"step\": %lld, \"steps\": %lld, \"stopped\": %s, \"loss\": ",
            (long long)report->first_step, (long long)report->step, (long long)info->steps, report->stopped ? "true" : "false");
-    json_number(stdout, report->loss);
+    print_json_number(stdout, report->loss);
     printf(", \"train_seconds\": %.3f, \"images_per_second\": %.3f, \"compile_seconds\": %.3f, \"peak_bytes\": %lld, "
            "\"weights\": %lld, \"kernels\": %d, \"directory\": ",
            report->train_seconds, report->images_per_second, report->compile_seconds, (long long)report->peak_bytes,
            (long long)info->weight_count, info->compile.kernels);
-    json_text(stdout, directory);
+    print_json_text(stdout, directory);
     printf("}\n");
+}
+
+static int save_report(const Options *options, const cm_training_report *report, const char *directory)
+{
+    char path[PATH_SIZE];
+    if ((size_t)snprintf(path, sizeof path, "%s/report.json", directory) >= sizeof path)
+        return STATUS_FAULT;
+    const ReportItem items[] = {{"steps", (double)report->step},
+                                {"loss", report->loss},
+                                {"train_seconds", report->train_seconds},
+                                {"images_per_second", report->images_per_second},
+                                {"compile_seconds", report->compile_seconds},
+                                {"peak_memory_bytes", (double)report->peak_bytes}};
+    return report_write(options, path, true, items, sizeof items / sizeof *items);
 }
 
 static void announce(const Options *options, const cm_training_info *info)
@@ -186,7 +200,7 @@ static int train(Session *session, cm_training *training)
     print_report(options, &info, &report, run.directory);
     if (!report.stopped)
         draw_samples(session, training, run.directory);
-    return STATUS_DONE;
+    return save_report(options, &report, run.directory);
 }
 
 int verb_train(const Options *options)
@@ -196,7 +210,7 @@ int verb_train(const Options *options)
     cm_training *training = NULL;
     cm_error *error;
     int code = session_open(&session, options, true);
-    if (code == STATUS_DONE && options->weights)
+    if (code == STATUS_DONE && options->weights.count)
         code = session_weights(&session, &weights);
     if (code == STATUS_DONE) {
         cm_training_options create = {.size = sizeof create,

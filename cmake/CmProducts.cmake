@@ -12,11 +12,11 @@ set_target_properties(cm PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJE
 target_include_directories(cm INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 add_library(cm::cm ALIAS cm)
 
-# The command line uses nothing but cm.h.
+# The command line uses nothing but cm.h, and jansson for its reports.
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
 add_executable(cmc ${cli_sources})
 target_include_directories(cmc PRIVATE ${CMAKE_SOURCE_DIR})
-target_link_libraries(cmc PRIVATE cm)
+target_link_libraries(cmc PRIVATE cm PkgConfig::JANSSON)
 set_target_properties(cmc PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 # An embedding in under a hundred lines, built as any other project would.

@@ -1,0 +1,116 @@
+/* Weights for a verb: from --weights, from the run's folder, from beside the program, or from the seed. */
+#include "cli/cli.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 4096, NAME_SIZE = 1024 };
+
+bool needs_weights(const cm_executable *executable)
+{
+    cm_port port;
+    for (size_t i = 0; cm_executable_input(executable, i, &port) == CM_OK; i++) {
+        if (port.role == CM_ROLE_PARAMETER)
+            return true;
+    }
+    return false;
+}
+
+const char *only_train(const cm_program *program)
+{
+    const char *name = NULL;
+    for (size_t i = 0; i < cm_program_entry_count(program); i++) {
+        cm_entry entry;
+        cm_program_entry(program, i, &entry);
+        if (entry.kind != CM_ENTRY_TRAIN)
+            continue;
+        if (name)
+            return NULL;
+        name = entry.name;
+    }
+    return name;
+}
+
+void run_directory(char *path, size_t size, const char *train)
+{
+    snprintf(path, size, "out/%s", train);
+}
+
+/* Adds the arrays of a file to the weights; `model`, if any, takes the place of the first part of their names. */
+static cm_status add_file(Session *session, const char *path, const char *model, cm_parameters *weights, cm_error **error)
+{
+    cm_parameters *file;
+    cm_status status = cm_parameters_load(session->context, path, &file, error);
+    for (size_t i = 0; !status && i < cm_parameters_count(file); i++) {
+        const char *name = cm_parameters_name(file, i), *dot = strchr(name, '.');
+        char renamed[NAME_SIZE];
+        cm_array array;
+        if (model && dot)
+            snprintf(renamed, sizeof renamed, "%s%s", model, dot);
+        else
+            snprintf(renamed, sizeof renamed, "%s", name);
+        status = cm_parameters_get(file, name, &array, error);
+        if (!status)
+            status = cm_parameters_set(weights, renamed, &array, error);
+    }
+    cm_parameters_free(file);
+    return status;
+}
+
+/* out/NAME/weights.safetensors, then NAME.safetensors beside the program; false if neither is there. */
+static bool find_weights(const Session *session, char *path, size_t size)
+{
+    const char *train = only_train(session->program), *slash = strrchr(session->path, '/');
+    if (!train)
+        return false;
+    char directory[PATH_SIZE / 2];
+    run_directory(directory, sizeof directory, train);
+    snprintf(path, size, "%s/weights.safetensors", directory);
+    if (access(path, R_OK) == 0)
+        return true;
+    int beside = slash ? (int)(slash - session->path) + 1 : 0;
+    snprintf(path, size, "%.*s%s.safetensors", beside, session->path, train);
+    return access(path, R_OK) == 0;
+}
+
+/* Where the model's name ends in [MODEL=]FILE, or null. */
+static const char *model_end(const char *word)
+{
+    const char *equals = strchr(word, '=');
+    return equals && equals > word && strcspn(word, "/") > (size_t)(equals - word) ? equals : NULL;
+}
+
+static cm_status add_named(Session *session, cm_parameters *weights, cm_error **error)
+{
+    const TextList *given = &session->options->weights;
+    cm_status status = CM_OK;
+    for (int i = 0; !status && i < given->count; i++) {
+        const char *equals = model_end(given->items[i]);
+        char model[NAME_SIZE];
+        if (equals)
+            snprintf(model, sizeof model, "%.*s", (int)(equals - given->items[i]), given->items[i]);
+        status = add_file(session, equals ? equals + 1 : given->items[i], equals ? model : NULL, weights, error);
+    }
+    return status;
+}
+
+int session_weights(Session *session, cm_parameters **weights)
+{
+    const TextList *given = &session->options->weights;
+    char path[PATH_SIZE];
+    bool whole = false;
+    cm_error *error = NULL;
+    *weights = NULL;
+    for (int i = 0; i < given->count; i++)
+        whole |= !model_end(given->items[i]);
+    bool untrained = session->options->untrained, found = !whole && !untrained && find_weights(session, path, sizeof path);
+    if (!found && !untrained && !given->count)
+        return STATUS_DONE;
+    cm_status status = untrained ? cm_parameters_create(session->program, session->options->seed.value, weights, &error)
+                                 : cm_parameters_create_empty(session->context, weights, &error);
+    if (!status && found)
+        status = add_file(session, path, NULL, *weights, &error);
+    if (!status)
+        status = add_named(session, *weights, &error);
+    return status ? report_failure(session->options, status, error) : STATUS_DONE;
+}
