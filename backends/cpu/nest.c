@@ -534,7 +534,7 @@ void nest_print(const Nest *nest, Text *out)
         text_printf(out, " %s %lld", kind, (long long)nest_extent(nest, loop));
         if (nest->order[loop] == NEST_VECTOR)
             text_printf(out, " by %d x %d lanes", nest->vector_reduces ? nest->chains : nest->copies, nest->lanes);
-        if (nest->order[loop] == nest->block_axis)
+        if (nest->block_axis >= 0 && nest->order[loop] == nest->block_axis)
             text_puts(out, " transposed in blocks");
         if (loop == nest->chunk_loop)
             text_printf(out, " in pieces of %lld", (long long)nest->chunk_size);

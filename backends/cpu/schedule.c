@@ -1,6 +1,8 @@
 /* Schedules of contractions: axes are merged, then each way to lay them into vectors and tiles is weighed, the best kept. */
 #include "backends/cpu/schedule.h"
 
+#include <stdlib.h>
+
 enum {
     MAX_ROWS = 14, /* more add nothing once loads are hidden, and cost code */
     MAX_VECTORS = 8,
@@ -13,6 +15,7 @@ enum {
     MIN_WORK = 512,             /* multiplications below which plain loops will do */
     UNROLLED_TAIL = 6,          /* instructions */
     WIDE_SHARE = 16,            /* tasks that are enough for even sharing */
+    GROUP_COLUMNS = 256,        /* of the panels that a task with long sums computes */
 };
 
 /* ---- the stage with fewer axes ---- */
@@ -129,6 +132,11 @@ int64_t schedule_extent(const ContractSchedule *schedule, int axis)
     return axis < 0 ? 1 : schedule_axis(schedule, axis)->extent;
 }
 
+static int64_t schedule_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static ContractSplit split_evenly(int64_t count, int64_t most)
 {
     int64_t parts = (count + most - 1) / most, base = count / parts, larger = count % parts;
@@ -140,6 +148,12 @@ static int64_t load_coef(const ContractSchedule *schedule, KRef load, int axis)
     return schedule->stage.insts.items[load].index.coef[axis];
 }
 
+/* How far one step along the axis moves in the operands. */
+static int64_t k_reach(const ContractSchedule *schedule, int axis)
+{
+    return llabs(load_coef(schedule, schedule->row_load, axis)) + llabs(load_coef(schedule, schedule->column_load, axis));
+}
+
 int64_t schedule_panel_elements(const ContractSchedule *schedule)
 {
     return schedule->k_points * schedule->columns.most * schedule->lanes;
@@ -148,6 +162,11 @@ int64_t schedule_panel_elements(const ContractSchedule *schedule)
 int64_t schedule_row_tile_elements(const ContractSchedule *schedule)
 {
     return schedule->k_points * schedule->rows.most * schedule->row_inner;
+}
+
+int64_t schedule_tile_vectors(const ContractSchedule *schedule)
+{
+    return (int64_t)schedule->rows.most * schedule->row_inner * schedule->columns.most;
 }
 
 /* ---- weighing ---- */
@@ -200,9 +219,10 @@ static double schedule_weigh(const ContractSchedule *schedule)
         }
     }
     total *= (double)(schedule->batch_points * schedule->other_points);
-    /* Large work in few tiles is shared out unevenly. */
+    /* Large work in few tiles is shared out unevenly, unless k can be shared out. */
     double tiles = (double)(rows->parts * columns->parts * schedule->batch_points * schedule->other_points);
-    if (total > 1e5 && tiles < WIDE_SHARE) {
+    bool is_long = schedule_panel_elements(schedule) * dtype_size(schedule->dtype) > RESIDENT_BYTES;
+    if (total > 1e5 && tiles < WIDE_SHARE && !is_long) {
         total *= 1 + 0.5 / tiles;
     }
     return total + pack_cost(schedule);
@@ -214,6 +234,22 @@ static bool axis_is_on_side(const ContractSchedule *schedule, int axis, KRef loa
 {
     return schedule_axis(schedule, axis)->kind == K_MAP && load_coef(schedule, load, axis) != 0 &&
            load_coef(schedule, other, axis) == 0;
+}
+
+/* Far steps outside, near ones inside: the innermost loop then walks through lines and pages that it has just touched. */
+static void schedule_sort_k(ContractSchedule *schedule)
+{
+    for (int i = 1; i < schedule->k_count; i++) {
+        for (int j = i; j > 0; j--) {
+            int *outer = &schedule->k[j - 1], *inner = &schedule->k[j];
+            if (k_reach(schedule, *outer) >= k_reach(schedule, *inner)) {
+                break;
+            }
+            int axis = *outer;
+            *outer = *inner;
+            *inner = axis;
+        }
+    }
 }
 
 static void schedule_assign_axes(ContractSchedule *schedule)
@@ -238,6 +274,7 @@ static void schedule_assign_axes(ContractSchedule *schedule)
             schedule->column_stays &= load_coef(schedule, schedule->column_load, axis) == 0;
         }
     }
+    schedule_sort_k(schedule);
 }
 
 static DType load_memory_dtype(const Kernel *kernel, const ContractSchedule *schedule, KRef load)
@@ -264,36 +301,64 @@ static void schedule_choose_packing(const CpuTarget *target, const Kernel *kerne
     schedule->pack_rows = PACK_NONE;
 }
 
-/* Few tiles of long sums go over k in chunks, so that what a task reads stays in its cache from tile to tile. */
-static void schedule_choose_blocks(ContractSchedule *schedule)
+static int64_t schedule_within(int64_t value, int64_t most)
 {
-    int64_t size = dtype_size(schedule->dtype);
+    return value < 1 ? 1 : schedule_least(value, most);
+}
+
+/* Bytes of both operands that a task reads for one point of k[0].  Tiles may read the same rows again, as the taps of a
+ * window do, so there are no more than the operand has. */
+static int64_t schedule_point_bytes(const Kernel *kernel, const ContractSchedule *schedule)
+{
+    int64_t size = dtype_size(schedule->dtype), extent = schedule_extent(schedule, schedule->k[0]);
+    int64_t rows = schedule_row_tile_elements(schedule) * schedule->block;
+    int64_t row_buffer = kernel->buffers.items[schedule->stage.insts.items[schedule->row_load].buffer].count;
+    int64_t columns = schedule_panel_elements(schedule) * schedule->group;
+    return (schedule_least(rows, row_buffer) + columns) * size / extent + 1;
+}
+
+/* Long sums: a task has as many of the results as its cache holds sums for, so that operands are read few times; k goes by in
+ * chunks, and is shared out where that leaves few tasks. */
+static void schedule_choose_long(const Kernel *kernel, ContractSchedule *schedule, bool nested)
+{
+    int64_t tile_bytes = schedule_tile_vectors(schedule) * schedule->lanes * dtype_size(schedule->dtype);
+    int64_t extent = schedule_extent(schedule, schedule->k[0]);
+    int64_t panel_columns = (int64_t)schedule->columns.most * schedule->lanes;
+    if (schedule->pack_columns != PACK_TASK) {
+        schedule->group =
+            split_evenly(schedule->columns.parts, schedule_within(GROUP_COLUMNS / panel_columns, GROUP_COLUMNS)).most;
+        schedule->block = schedule_within(RESIDENT_BYTES / (tile_bytes * schedule->group), schedule->row_tiles);
+        schedule->block = split_evenly(schedule->row_tiles, schedule->block).most;
+    }
+    int64_t tasks = schedule->batch_points * split_evenly(schedule->row_tiles, schedule->block).parts *
+                    split_evenly(schedule->columns.parts, schedule->group).parts;
+    if (!nested && tasks < WIDE_SHARE) {
+        schedule->split = split_evenly(extent, split_evenly(extent, (WIDE_SHARE + tasks - 1) / tasks).parts).most;
+    }
+    int64_t wanted = schedule_within(CHUNK_BYTES / schedule_point_bytes(kernel, schedule), schedule->split);
+    schedule->chunk = split_evenly(schedule->split, wanted).most;
+}
+
+/* Which tiles, panels and points of k a task takes. */
+static void schedule_choose_blocks(const Kernel *kernel, ContractSchedule *schedule, bool nested)
+{
+    int64_t size = dtype_size(schedule->dtype), k0 = schedule->k_count ? schedule_extent(schedule, schedule->k[0]) : 1;
     int64_t tile_bytes = schedule_row_tile_elements(schedule) * size, panel_bytes = schedule_panel_elements(schedule) * size;
     schedule->row_tiles = schedule->other_points * schedule->rows.parts;
-    schedule->block = 1;
-    schedule->chunk = schedule->k_count ? schedule_extent(schedule, schedule->k[0]) : 1;
-    schedule->chunks = 1;
-    if (schedule->pack_columns == PACK_TASK) {
-        schedule->block = schedule->row_tiles;
-    } else if (panel_bytes > RESIDENT_BYTES) {
-        int64_t tasks = schedule->row_tiles * schedule->columns.parts * schedule->batch_points;
-        int64_t wanted = tasks / WIDE_SHARE;
-        schedule->block = wanted < 1 ? 1 : wanted > schedule->row_tiles ? schedule->row_tiles : wanted;
-    } else if (panel_bytes * schedule->columns.parts > RESIDENT_BYTES) {
-        int64_t wanted = RESIDENT_BYTES / (tile_bytes + 1);
+    schedule->block = schedule->pack_columns == PACK_TASK ? schedule->row_tiles : 1;
+    schedule->group = 1;
+    schedule->split = schedule->chunk = k0;
+    if (panel_bytes > RESIDENT_BYTES && k0 > 1) {
+        schedule_choose_long(kernel, schedule, nested);
+    } else if (schedule->pack_columns != PACK_TASK && panel_bytes * schedule->columns.parts > RESIDENT_BYTES) {
         int64_t enough = schedule->row_tiles * schedule->columns.parts * schedule->batch_points / WIDE_SHARE;
-        wanted = wanted > enough ? enough : wanted;
-        schedule->block = wanted < 1 ? 1 : wanted > schedule->row_tiles ? schedule->row_tiles : wanted;
+        int64_t wanted = schedule_least(RESIDENT_BYTES / (tile_bytes + 1), enough);
+        schedule->block = split_evenly(schedule->row_tiles, schedule_within(wanted, schedule->row_tiles)).most;
     }
-    ContractSplit blocks = split_evenly(schedule->row_tiles, schedule->block);
-    schedule->blocks = blocks.parts;
-    schedule->block = blocks.most;
-    if (panel_bytes > RESIDENT_BYTES && schedule->block > 1 && schedule->chunk > 1) {
-        int64_t point_bytes = (tile_bytes * schedule->block + panel_bytes) / schedule->chunk;
-        int64_t wanted = CHUNK_BYTES / (point_bytes + 1);
-        schedule->chunk = split_evenly(schedule->chunk, wanted < 1 ? 1 : wanted).most;
-        schedule->chunks = (schedule_extent(schedule, schedule->k[0]) + schedule->chunk - 1) / schedule->chunk;
-    }
+    schedule->blocks = split_evenly(schedule->row_tiles, schedule->block).parts;
+    schedule->groups = split_evenly(schedule->columns.parts, schedule->group).parts;
+    schedule->splits = (k0 + schedule->split - 1) / schedule->split;
+    schedule->stored_sums = schedule->splits > 1 || schedule->chunk < schedule->split;
 }
 
 static bool schedule_fits(const ContractSchedule *schedule)
@@ -393,8 +458,8 @@ bool schedule_contract(Arena *arena, const CpuTarget *target, const Kernel *kern
     if (out->cost < 0) {
         return false;
     }
-    schedule_choose_blocks(out);
-    out->unrolled_tail = out->chunks == 1 && out->stage.insts.count - out->stage.body_count <= UNROLLED_TAIL;
+    schedule_choose_blocks(kernel, out, nested);
+    out->unrolled_tail = !out->stored_sums && out->stage.insts.count - out->stage.body_count <= UNROLLED_TAIL;
     return true;
 }
 
@@ -422,13 +487,14 @@ void schedule_print(const ContractSchedule *schedule, Text *out)
     }
     print_axes(out, "  k ", schedule->k, schedule->k_count);
     text_printf(out, ":%lld", (long long)schedule->k_points);
-    if (schedule->chunks > 1) {
-        text_printf(out, " in %lld chunks", (long long)schedule->chunks);
+    if (schedule->stored_sums) {
+        text_printf(out, " in %lld splits by %lld of %lld", (long long)schedule->splits, (long long)schedule->chunk,
+                    (long long)schedule_extent(schedule, schedule->k[0]));
     }
     print_axes(out, "  batch ", schedule->batch, schedule->batch_count);
     print_axes(out, "  other ", schedule->other, schedule->other_count);
-    text_printf(out, "  columns %s, rows %s  %lld tiles in blocks of %lld: %lld tasks  tail %s\n",
+    text_printf(out, "  columns %s, rows %s  %lld tiles in blocks of %lld, panels in groups of %lld: %lld tasks  tail %s\n",
                 pack_names[schedule->pack_columns], pack_names[schedule->pack_rows], (long long)schedule->row_tiles,
-                (long long)schedule->block, (long long)schedule_tasks(schedule),
+                (long long)schedule->block, (long long)schedule->group, (long long)schedule_tasks(schedule),
                 schedule->unrolled_tail ? "in registers" : "from memory");
 }

@@ -2,8 +2,12 @@
  * tiles, panels, blocks and tasks.  It is data, computed from the stage and the target alone.
  *
  * Columns are the points of one axis that lies in vector registers; rows are the points of one axis, or of two, of the
- * other operand.  A tile is up to `rows.most` rows times `columns.most` vectors of columns, kept in registers while all of k
- * goes by.  A panel is a tile's columns over all rows; a block is a run of tiles that one task computes for one panel. */
+ * other operand.  A tile is up to `rows.most` rows times `columns.most` vectors of columns, kept in registers while k goes
+ * by.  A panel is a tile's columns over all rows.  A task computes a block of tiles for a group of panels.
+ *
+ * Where k is long, it goes by in chunks, so that what the tiles of a task read stays in its cache; between chunks the sums
+ * lie in memory.  Where such a task would be one of few, k is cut into splits as well, each a task with sums of its own, which
+ * a phase of its own adds up in order. */
 #ifndef CM_BACKENDS_CPU_SCHEDULE_H
 #define CM_BACKENDS_CPU_SCHEDULE_H
 
@@ -43,11 +47,15 @@ typedef struct ContractSchedule {
     ContractPack pack_columns, pack_rows;
     bool column_stays; /* the packed columns do not depend on the batch axes: one copy */
 
-    int64_t row_tiles; /* other_points * rows.parts */
-    int64_t block;     /* tiles in a task */
-    int64_t blocks;    /* tasks for each panel */
-    int64_t chunk;     /* points of k[0] between two visits to the partial sums; the axis's extent: no visits */
-    int64_t chunks;
+    int64_t row_tiles;  /* other_points * rows.parts */
+    int64_t block;      /* tiles in a task */
+    int64_t blocks;     /* runs of tiles */
+    int64_t group;      /* panels in a task */
+    int64_t groups;     /* runs of panels */
+    int64_t split;      /* points of k[0] in a task */
+    int64_t splits;     /* runs of them */
+    int64_t chunk;      /* points of k[0] between two visits to the sums in memory */
+    bool stored_sums;   /* sums are visited: there are chunks or splits */
     bool unrolled_tail; /* the tail is written out for each vector of the tile instead of looping over them */
     double cost;        /* estimate, in issue slots of fused multiply-adds */
 } ContractSchedule;
@@ -64,11 +72,12 @@ static inline const KAxis *schedule_axis(const ContractSchedule *schedule, int a
 int64_t schedule_extent(const ContractSchedule *schedule, int axis); /* of none: 1 */
 static inline int64_t schedule_tasks(const ContractSchedule *schedule)
 {
-    return schedule->batch_points * schedule->blocks * schedule->columns.parts;
+    return schedule->batch_points * schedule->splits * schedule->blocks * schedule->groups;
 }
 
 /* Sizes of packed operands, in elements. */
 int64_t schedule_panel_elements(const ContractSchedule *schedule);
 int64_t schedule_row_tile_elements(const ContractSchedule *schedule);
+int64_t schedule_tile_vectors(const ContractSchedule *schedule); /* of sums in a tile */
 
 #endif
