@@ -60,6 +60,21 @@ static const Case cases[] = {
 };
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
 
+/* The norm of many arrays: more values in memory than a kernel has arguments. */
+static const char *sum_of_many_sums(Arena *arena, int count)
+{
+    Text text = text_new(arena);
+    text_printf(&text, "func @f(%%x: f32[%d,5]) -> (f32) {\n", count);
+    for (int i = 0; i < count; i++) {
+        text_printf(&text, "  %%r%d = slice %%x {start=[%d,0], stop=[%d,5], step=[1,1]} : f32[1,5]\n", i, i, i + 1);
+        text_printf(&text, "  %%q%d = mul %%r%d, %%r%d : f32[1,5]\n  %%s%d = sum %%q%d {axes=[0,1]} : f32\n", i, i, i, i, i);
+        if (i > 0)
+            text_printf(&text, "  %%t%d = add %s%d, %%s%d : f32\n", i, i == 1 ? "%s" : "%t", i - 1, i);
+    }
+    text_printf(&text, "  %%y = sqrt %%t%d : f32\n  return %%y\n}\n", count - 1);
+    return text.data;
+}
+
 static IrModule *parse(Arena *arena, const char *text)
 {
     Source *source = arena_new_of(arena, Source);
@@ -123,10 +138,8 @@ static void compare(const Case *test, const char *how, const EvalTensor *wanted,
     ck_assert_msg(error <= bound * largest, "%s, %s: error %g of %g", test->name, how, error, largest);
 }
 
-START_TEST(compiled_code_agrees_with_the_interpreter)
+static void check_case(Arena *arena, const Case *test)
 {
-    const Case *test = &cases[_i];
-    Arena *arena = arena_new(NULL, NULL);
     const IrFunc *func = parse(arena, test->text)->funcs.items[0];
     EvalTensor *args = arena_array(arena, EvalTensor, func->params.count), *wanted = arena_array(arena, EvalTensor, 4);
     void *inputs[8], *outputs[8], *again[8];
@@ -150,6 +163,20 @@ START_TEST(compiled_code_agrees_with_the_interpreter)
         compare(test, "fused", &wanted[i], outputs[i], arena);
         ck_assert_msg(!memcmp(outputs[i], again[i], size), "%s: two threads give other bits", test->name);
     }
+}
+
+START_TEST(compiled_code_agrees_with_the_interpreter)
+{
+    Arena *arena = arena_new(NULL, NULL);
+    check_case(arena, &cases[_i]);
+    arena_free(arena);
+}
+END_TEST
+
+START_TEST(kernels_have_no_more_arguments_than_they_may)
+{
+    Arena *arena = arena_new(NULL, NULL);
+    check_case(arena, &(Case){"sum_of_many_sums", sum_of_many_sums(arena, 150)});
     arena_free(arena);
 }
 END_TEST
@@ -159,6 +186,7 @@ int main(void)
     Suite *suite = suite_create("lower");
     TCase *group = tcase_create("lower");
     tcase_add_loop_test(group, compiled_code_agrees_with_the_interpreter, 0, CASE_COUNT);
+    tcase_add_test(group, kernels_have_no_more_arguments_than_they_may);
     suite_add_tcase(suite, group);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
