@@ -61,17 +61,21 @@ static IrRef move_outside(Hoist *hoist, IrRef ref)
     return hoist->outside[ref] = ir_copy_node(hoist->outer, hoist->body, ref, hoist->outside);
 }
 
-/* The body with further params in place of the hoisted nodes. */
+/* The body with further params, behind its own, in place of the hoisted nodes. */
 static void shrink_body(const Hoist *hoist, IrFunc *body)
 {
     Rebuild rebuild = rebuild_begin(body);
     int next = 0;
+    for (int i = 0; i < body->params.count; i++)
+        rebuild_copy(&rebuild, body->params.items[i]);
+    for (int i = 0; i < hoist->hoisted.count; i++) {
+        IrRef ref = hoist->hoisted.items[i];
+        rebuild.map[ref] = ir_param(rebuild.into, *ir_type_of(body, ref), ir_node(body, ref)->name);
+    }
     for (IrRef ref = 0; ref < body->nodes.count; ref++) {
         bool moved = next < hoist->hoisted.count && hoist->hoisted.items[next] == ref;
         next += moved;
-        if (moved)
-            rebuild.map[ref] = ir_param(rebuild.into, *ir_type_of(body, ref), ir_node(body, ref)->name);
-        else
+        if (!moved && ir_node(body, ref)->op != OP_param)
             rebuild_copy(&rebuild, ref);
     }
     rebuild_end(&rebuild, body);
