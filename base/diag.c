@@ -53,6 +53,11 @@ const char *diag_lesson(DiagCode code)
     return lessons[code];
 }
 
+bool span_contains(Span outer, Span inner)
+{
+    return inner.source && outer.source == inner.source && outer.start <= inner.start && inner.end <= outer.end;
+}
+
 Position span_position(Span span)
 {
     Position position = {1, 1};
@@ -68,27 +73,50 @@ Position span_position(Span span)
     return position;
 }
 
+static bool inside_character(char byte)
+{
+    return ((unsigned char)byte & 0xc0) == 0x80;
+}
+
+/* The line of the span's start; of a long one, what is near. */
+static void find_line(Span span, size_t *start, size_t *end)
+{
+    const char *text = span.source->text;
+    *start = *end = span.start;
+    while (*start > 0 && text[*start - 1] != '\n')
+        --*start;
+    while (*end < span.source->length && text[*end] != '\n')
+        ++*end;
+    if (*end - *start <= WIDEST_LINE)
+        return;
+    if (span.start - *start > WIDEST_LINE / 2)
+        *start = span.start - WIDEST_LINE / 2;
+    if (*end - *start > WIDEST_LINE)
+        *end = *start + WIDEST_LINE;
+    while (*start < span.start && inside_character(text[*start]))
+        ++*start;
+    while (*end > span.start && *end < span.source->length && inside_character(text[*end]))
+        --*end;
+}
+
 static void render_line(Span span, Text *out)
 {
     const char *text = span.source->text;
-    size_t start = span.start, end = span.start;
-    while (start > 0 && text[start - 1] != '\n')
-        start--;
-    while (end < span.source->length && text[end] != '\n')
-        end++;
-    if (end - start > WIDEST_LINE)
-        return;
-    text_puts(out, "    ");
+    size_t start, end;
+    find_line(span, &start, &end);
+    bool cut = start > 0 && text[start - 1] != '\n', goes_on = end < span.source->length && text[end] != '\n';
+    text_puts(out, cut ? "    ..." : "    ");
     for (size_t i = start; i < end; i++)
         text_add(out, (unsigned char)text[i] < ' ' ? " " : &text[i], 1);
-    text_puts(out, "\n    ");
+    text_puts(out, goes_on ? "...\n    " : "\n    ");
+    text_puts(out, cut ? "   " : "");
     size_t last = span.end < end ? span.end : end;
     for (size_t i = start; i < span.start; i++)
-        if (((unsigned char)text[i] & 0xc0) != 0x80) /* one mark for a character, not for a byte of it */
+        if (!inside_character(text[i])) /* one mark for a character, not for a byte of it */
             text_puts(out, " ");
     text_puts(out, "^");
     for (size_t i = span.start + 1; i < last; i++)
-        if (((unsigned char)text[i] & 0xc0) != 0x80)
+        if (!inside_character(text[i]))
             text_puts(out, "~");
     text_puts(out, "\n");
 }

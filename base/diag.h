@@ -60,6 +60,7 @@ typedef struct Position {
     int line, column; /* from 1; columns count bytes */
 } Position;
 Position span_position(Span span);
+bool span_contains(Span outer, Span inner);
 
 /* file:line:column: error: text, the source line, the span underlined, and the notes in the same form. */
 void diag_render(const Diag *diag, Text *out);

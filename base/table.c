@@ -61,31 +61,33 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-/* Edit distance (insert, delete, replace), rows kept on the stack; words longer than 63 are never close. */
+/* Edits (insert, delete, replace, swap two neighbours) between words; words longer than 63 are never close. */
 static int edit_distance(const char *a, const char *b)
 {
     size_t m = strlen(a), n = strlen(b);
+    int rows[3][64]; /* of the prefix of a at hand, and of the two before it */
     if (m > 63 || n > 63)
         return 64;
-    int row[64];
-    for (size_t j = 0; j <= n; j++)
-        row[j] = (int)j;
-    for (size_t i = 1; i <= m; i++) {
-        int diagonal = row[0];
+    for (size_t i = 0; i <= m; i++) {
+        int *row = rows[i % 3], *above = rows[(i + 2) % 3], *higher = rows[(i + 1) % 3];
         row[0] = (int)i;
         for (size_t j = 1; j <= n; j++) {
-            int above = row[j];
-            row[j] = smaller(diagonal + (a[i - 1] != b[j - 1]), smaller(above, row[j - 1]) + 1);
-            diagonal = above;
+            if (!i) {
+                row[j] = (int)j;
+                continue;
+            }
+            row[j] = smaller(above[j - 1] + (a[i - 1] != b[j - 1]), smaller(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = smaller(row[j], higher[j - 2] + 1);
         }
     }
-    return row[n];
+    return rows[m % 3][n];
 }
 
 const char *closest_word(const char *word, const char *const *known, int count)
 {
     const char *best = NULL;
-    int best_distance = (int)strlen(word) / 3 + 2; /* more edits than this is another word */
+    int best_distance = ((int)strlen(word) + 2) / 3 + 1; /* with as many edits it is another word */
     for (int i = 0; i < count; i++) {
         int distance = edit_distance(word, known[i]);
         if (distance < best_distance && distance < (int)strlen(known[i])) {

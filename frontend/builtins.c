@@ -27,8 +27,9 @@ static double erfinv_of(double y)
 #include "frontend/builtins.def"
 
 static const Builtin builtins[] = {
-#define POINTWISE(name, arity, class, op, known) {#name, arity, arity, "", NULL, OP_##op, POINT_##class, known_##name},
-#define BUILTIN(name, least, most, named, function) {#name, least, most, named, function, OP_COUNT, POINT_number, NULL},
+#define POINTWISE(name, arity, class, op, known) {#name, arity, arity, "", NULL, OP_##op, POINT_##class, known_##name, NULL},
+#define BUILTIN(name, least, most, named, function, usage)                                                                     \
+    {#name, least, most, named, function, OP_COUNT, POINT_number, NULL, usage},
 #include "frontend/builtins.def"
 };
 enum { BUILTIN_COUNT = sizeof builtins / sizeof builtins[0] };
@@ -152,6 +153,21 @@ bool named_integer(Elab *el, Call *call, const char *name, int64_t *integer)
 
 /* ---- the call ---- */
 
+/* The arguments that can be given by name, or the one that was meant. */
+static void note_named(Elab *el, const Builtin *builtin, const char *name)
+{
+    WordList known = {0};
+    Text list = text_new(el->arena);
+    for (const char *word = builtin->named + strspn(builtin->named, " "); *word;) {
+        size_t length = strcspn(word, " ");
+        list_push(el->arena, &known, arena_copy_text(el->arena, word, length));
+        text_printf(&list, "%s%.*s", known.count > 1 ? ", " : "", (int)length, word);
+        word += length + strspn(word + length, " ");
+    }
+    if (known.count && !elab_suggest(el, name, known.items, known.count))
+        elab_note(el, (Span){0}, "those that can be given by name are %s", list.data);
+}
+
 static const Value *check_arguments(Elab *el, const Builtin *builtin, const Call *call)
 {
     int count = positional_count(call);
@@ -160,16 +176,18 @@ static const Value *check_arguments(Elab *el, const Builtin *builtin, const Call
                             : builtin->least < builtin->most
                                 ? arena_printf(el->arena, "%d to %d", builtin->least, builtin->most)
                                 : arena_printf(el->arena, "%d", builtin->least);
-        return elab_error(el, DIAG_arity, call->span, "`%s` takes %s argument%s, not %d", builtin->name, range,
-                          builtin->most == 1 ? "" : "s", count);
+        elab_error(el, DIAG_arity, call->span, "`%s` takes %s argument%s, not %d", builtin->name, range,
+                   builtin->most == 1 ? "" : "s", count);
+        if (builtin->usage)
+            elab_note(el, (Span){0}, "it is written `%s`", builtin->usage);
+        return &value_poison;
     }
     for (int i = 0; i < call->count; i++) {
         const char *name = call->args[i].name;
         if (!name || strstr(builtin->named, arena_printf(el->arena, " %s ", name)))
             continue;
-        elab_error(el, DIAG_arity, call->args[i].span, "`%s` has no argument `%s`", builtin->name, name);
-        if (*builtin->named)
-            elab_note(el, (Span){0}, "those that can be given by name are:%s", builtin->named);
+        elab_error(el, DIAG_arity, call->args[i].whole, "`%s` has no argument `%s`", builtin->name, name);
+        note_named(el, builtin, name);
         return &value_poison;
     }
     return NULL;

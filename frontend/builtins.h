@@ -4,7 +4,7 @@
 
 #include "frontend/elaborate.h"
 
-#define BUILTIN(name, least, most, named, function) BuiltinFunction function;
+#define BUILTIN(name, least, most, named, function, usage) BuiltinFunction function;
 #include "frontend/builtins.def"
 
 /* A reduction over the axes that argument `index` names, or over all. */

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MOST_WINDOW = 4 };
+enum { MOST_WINDOW = 4, MOST_STEPS = 1 << 20 };
 
 typedef struct Window { /* one axis of x and the axis of w that slides along it */
     int x, w;           /* positions */
@@ -72,6 +72,15 @@ static bool read_channels(Elab *el, Conv *conv)
            find_own(el, conv->call, arrow->b, NULL, arrow->b->span, conv->w, &conv->w_out);
 }
 
+static const Argument *named(const Call *call, const char *name)
+{
+    for (int i = 0; i < call->count; i++) {
+        if (call->args[i].name && !strcmp(call->args[i].name, name))
+            return &call->args[i];
+    }
+    return NULL;
+}
+
 /* A setting for all windows, or a tuple with one for each. */
 static bool per_window(Elab *el, const Conv *conv, const char *name, int64_t least, int64_t *out)
 {
@@ -82,23 +91,17 @@ static bool per_window(Elab *el, const Conv *conv, const char *name, int64_t lea
             continue;
         bool tuple = (value->kind == VALUE_tuple || value->kind == VALUE_list) && value->group.count == conv->spatial;
         const Value *own = tuple ? value->group.items[i] : value;
-        if (!want_size(el, own, conv->call->span, name, &out[i]))
+        const char *what = arena_printf(el->arena, "`%s` of `%s`", name, conv->call->name);
+        Span at = named(conv->call, name)->span;
+        if (!want_integer(el, own, at, what, &out[i]))
             return false;
-        if (out[i] < least) {
-            elab_error(el, DIAG_type_mismatch, conv->call->span, "`%s` is at least %lld", name, (long long)least);
+        if (out[i] < least || out[i] > MOST_STEPS) {
+            elab_error(el, DIAG_index_range, at, "%s is %lld to %d, not %lld", what, (long long)least, MOST_STEPS,
+                       (long long)out[i]);
             return false;
         }
     }
     return true;
-}
-
-static const Argument *named(const Call *call, const char *name)
-{
-    for (int i = 0; i < call->count; i++) {
-        if (call->args[i].name && !strcmp(call->args[i].name, name))
-            return &call->args[i];
-    }
-    return NULL;
 }
 
 static void same_padding(const Conv *conv, Window *window)
@@ -117,6 +120,10 @@ static bool read_padding(Elab *el, Conv *conv)
     const char *word = !arg ? "same" : arg->expr && arg->expr->kind == EXPR_name ? arg->expr->name : "";
     bool same = !strcmp(word, "same"), valid = !strcmp(word, "valid");
     int64_t amount[MOST_WINDOW];
+    if (!same && !valid && *word && builtin_find(word)) {
+        elab_error(el, DIAG_type_mismatch, arg->span, "`pad` of `%s` is `same`, `valid` or a number", conv->call->name);
+        return false;
+    }
     if (!same && !valid && !per_window(el, conv, "pad", 0, amount))
         return false;
     for (int i = 0; i < conv->spatial; i++) {
@@ -162,9 +169,10 @@ static bool check_channels(Elab *el, const Conv *conv)
 {
     const Axis *in = &conv->x->tensor.shape.axes[conv->x_channel], *taken = &conv->w->tensor.shape.axes[conv->w_in];
     const Axis *out = &conv->w->tensor.shape.axes[conv->w_out];
-    if (conv->groups >= 1 && in->size == taken->size * conv->groups && out->size % conv->groups == 0)
+    bool whole = conv->groups >= 1 && in->size % conv->groups == 0 && out->size % conv->groups == 0;
+    if (whole && taken->size == in->size / conv->groups)
         return true;
-    if (conv->groups > 1)
+    if (conv->groups != 1)
         elab_error(el, DIAG_division_exact, conv->call->span,
                    "%lld groups of %s: %lld channels in, %lld for each group, %lld out", (long long)conv->groups,
                    in->label->name, (long long)in->size, (long long)taken->size, (long long)out->size);
@@ -172,6 +180,8 @@ static bool check_channels(Elab *el, const Conv *conv)
         elab_error(el, DIAG_axis_size, conv->call->span, "`%s` meets two sizes of the axis %s: %lld in %s and %lld in %s",
                    conv->call->name, in->label->name, (long long)in->size, value_describe(el->arena, conv->x),
                    (long long)taken->size, value_describe(el->arena, conv->w));
+    note_origin(el, conv->x, conv->call->span);
+    note_origin(el, conv->w, conv->call->span);
     return false;
 }
 

@@ -10,7 +10,11 @@ static bool check_drawing(Elab *el, const Call *call)
     if (el->drawing)
         return true;
     elab_error(el, DIAG_draw, call->span, "`%s` draws random numbers, so it stands right of a `~`", call->name);
-    elab_note(el, (Span){0}, "write `z ~ %s...` instead of `z = %s...`", call->name, call->name);
+    const Builtin *builtin = builtin_find(call->name);
+    if (!el->frame)
+        elab_note(el, (Span){0}, "a constant cannot be drawn: draws happen in functions");
+    else if (builtin)
+        elab_note(el, (Span){0}, "as in `let %s`", builtin->usage);
     return false;
 }
 

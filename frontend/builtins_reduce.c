@@ -171,6 +171,8 @@ static bool dot_add(Elab *el, const Call *call, DotAxes *axes, const Value *a, c
         elab_error(el, DIAG_axis_size, call->span, "`dot` meets two sizes of the axis %s: %lld in %s and %lld in %s",
                    left->label->name, (long long)left->size, value_describe(el->arena, a), (long long)right->size,
                    value_describe(el->arena, b));
+        note_origin(el, a, call->span);
+        note_origin(el, b, call->span);
         return false;
     }
     axes->left[axes->count] = i;

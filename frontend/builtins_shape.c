@@ -33,6 +33,8 @@ static const Value *reshaped(Elab *el, Span at, const Value *x, const Shape *sha
     return tensor_new(el, ir_reshape(el->frame->func, ref, type.rank, type.dim), shape);
 }
 
+static const int64_t MOST_PIECES = (int64_t)1 << 60; /* more than any axis has */
+
 /* The pieces of a split: sizes given or known, and at most one that follows from the others. */
 static bool split_pieces(Elab *el, Env *env, const Expr *to, Axis whole, Shape *pieces)
 {
@@ -54,14 +56,14 @@ static bool split_pieces(Elab *el, Env *env, const Expr *to, Axis whole, Shape *
                        axis.label->name);
             return false;
         }
-        product *= axis.size;
+        product = axis.size && product > MOST_PIECES / axis.size ? MOST_PIECES : product * axis.size;
         if (!shape_push(el, pieces, axis, item->span))
             return false;
     }
     bool exact = product && whole.size % product == 0 && (open >= 0 || whole.size == product);
     if (!exact) {
-        elab_error(el, DIAG_division_exact, to->span, "the axis %s of size %lld does not split into pieces of %lld in all",
-                   whole.label->name, (long long)whole.size, (long long)product);
+        elab_error(el, DIAG_division_exact, to->span, "the axis %s of size %lld does not split into pieces of %s%lld in all",
+                   whole.label->name, (long long)whole.size, product == MOST_PIECES ? "more than " : "", (long long)product);
         return false;
     }
     if (open >= 0) {
@@ -284,9 +286,12 @@ static bool concat_part(Elab *el, Call *call, const Value *first, const Value *p
     bool same = part->tensor.shape.rank == shape->rank && shape_has_all(shape, &part->tensor.shape);
     for (int i = 0; same && i < shape->rank; i++)
         same = part->tensor.shape.axes[shape_find(&part->tensor.shape, shape->axes[i].label)].size == shape->axes[i].size;
-    if (!same)
+    if (!same) {
         elab_error(el, DIAG_axis_align, call->span, "`concat` along %s needs equal other axes: %s and %s", label->name,
                    value_describe(el->arena, first), value_describe(el->arena, part));
+        note_origin(el, first, call->span);
+        note_origin(el, part, call->span);
+    }
     return same;
 }
 
@@ -299,11 +304,14 @@ const Value *builtin_concat(Elab *el, Call *call)
         !align_dtypes(el, call->span, "concat", parts.items, parts.count, &dtype))
         return &value_poison;
     const Value *first = parts.items[0];
-    if (first->kind != VALUE_tensor || shape_find(&first->tensor.shape, axis.label) < 0)
-        return first->kind == VALUE_tensor
-                   ? axis_missing(el, call->span, value_describe(el->arena, first), &first->tensor.shape, axis.label)
-                   : elab_error(el, DIAG_type_mismatch, call->span, "`concat` joins tensors, not %s",
-                                value_describe(el->arena, first));
+    if (first->kind != VALUE_tensor)
+        return elab_error(el, DIAG_type_mismatch, call->span, "`concat` joins tensors, not %s",
+                          value_describe(el->arena, first));
+    if (shape_find(&first->tensor.shape, axis.label) < 0) {
+        axis_missing(el, call->span, value_describe(el->arena, first), &first->tensor.shape, axis.label);
+        elab_note(el, (Span){0}, "`stack` joins along a new axis: stack([a, b], S)");
+        return &value_poison;
+    }
     IrRef *refs = arena_array(el->arena, IrRef, parts.count);
     Shape shape = first->tensor.shape;
     int along = shape_find(&shape, axis.label);
@@ -336,9 +344,12 @@ const Value *builtin_stack(Elab *el, Call *call)
         any_tensor |= parts.items[i]->kind == VALUE_tensor;
     if (!any_tensor && !named_dtype(el, call, &dtype))
         return &value_poison;
-    if (axis.size >= 0 && !axis.label->free && axis.size != parts.count)
-        return elab_error(el, DIAG_axis_size, call->span, "`stack` of %d along %s, which has size %lld", parts.count,
-                          axis.label->name, (long long)axis.size);
+    if (axis.size >= 0 && !axis.label->free && axis.size != parts.count) {
+        elab_error(el, DIAG_axis_size, call->span, "`stack` of %d along %s, which has size %lld", parts.count, axis.label->name,
+                   (long long)axis.size);
+        elab_note(el, axis.label->span, "the axis is declared here");
+        return &value_poison;
+    }
     Shape one = shape;
     if (!shape_push(el, &one, (Axis){axis.label, 1}, call->span))
         return &value_poison;

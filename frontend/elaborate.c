@@ -4,48 +4,75 @@
 #include <string.h>
 
 enum { MOST_CALLS_SHOWN = 5 };
-static const int64_t MOST_WORK = 20 * 1000 * 1000; /* expressions evaluated for one entry */
+static const int64_t MOST_WORK = 3 * 1000 * 1000; /* expressions evaluated for one entry: about a gigabyte */
 
 /* ---- messages ---- */
+
+/* Whether a call is seen from what has been said, or there is no place to show. */
+static bool call_is_plain(const DiagSink *sink, const CallLink *link)
+{
+    const Diag *diag = &sink->list.items[sink->list.count - 1];
+    bool plain = link->from_outside || span_contains(link->span, diag->span);
+    for (int i = 0; i < diag->notes.count && !plain; i++)
+        plain = span_contains(link->span, diag->notes.items[i].span) && span_contains(diag->notes.items[i].span, link->span);
+    return plain;
+}
 
 /* A message ends with the calls that led to it; they follow the notes that its reporter adds. */
 static void say_calls(Elab *el)
 {
     int shown = 0;
     for (const CallLink *link = el->unsaid; link && shown < MOST_CALLS_SHOWN; link = link->parent) {
-        if (link->from_outside)
+        if (call_is_plain(el->diags, link))
             continue;
         shown++;
-        diag_note(el->diags, link->span, "in the call of %s here", link->name);
+        diag_note(el->diags, link->span, "in the %s here", link->what);
     }
     el->unsaid = NULL;
 }
 
-static bool already_said(const DiagSink *sink, DiagCode code, Span at)
+/* At this place, or with this text anywhere in the file. */
+static bool already_said(const DiagSink *sink, DiagCode code, Span at, const char *text)
 {
     for (int i = 0; i < sink->list.count && at.source; i++) {
         const Diag *diag = &sink->list.items[i];
-        if (diag->code == code && diag->span.source == at.source && diag->span.start == at.start && diag->span.end == at.end)
+        if (diag->code != code || diag->span.source != at.source)
+            continue;
+        if ((diag->span.start == at.start && diag->span.end == at.end) || (text && !strcmp(diag->text, text)))
             return true;
     }
     return false;
 }
 
-const Value *elab_error(Elab *el, DiagCode code, Span at, const char *format, ...)
+static const Value *report(Elab *el, DiagCode code, Span at, const char *text, bool once)
 {
     say_calls(el);
     el->errors++;
     el->static_errors += code == DIAG_not_compile_time;
-    el->muted = already_said(el->diags, code, at);
+    el->muted = already_said(el->diags, code, at, once ? text : NULL);
     if (el->muted)
         return &value_poison;
+    diag_report(el->diags, code, at, "%s", text);
+    el->unsaid = el->chain;
+    return &value_poison;
+}
+
+const Value *elab_error(Elab *el, DiagCode code, Span at, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     const char *text = arena_vprintf(el->diags->arena, format, args);
     va_end(args);
-    diag_report(el->diags, code, at, "%s", text);
-    el->unsaid = el->chain;
-    return &value_poison;
+    return report(el, code, at, text, false);
+}
+
+const Value *elab_error_once(Elab *el, DiagCode code, Span at, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const char *text = arena_vprintf(el->diags->arena, format, args);
+    va_end(args);
+    return report(el, code, at, text, true);
 }
 
 void elab_note(Elab *el, Span at, const char *format, ...)
@@ -59,11 +86,12 @@ void elab_note(Elab *el, Span at, const char *format, ...)
     diag_note(el->diags, at, "%s", text);
 }
 
-void elab_suggest(Elab *el, const char *word, const char *const *known, int count)
+bool elab_suggest(Elab *el, const char *word, const char *const *known, int count)
 {
     const char *near = closest_word(word, known, count);
     if (near)
         elab_note(el, (Span){0}, "did you mean `%s`?", near);
+    return near;
 }
 
 bool elab_step(Elab *el, Span at)

@@ -29,6 +29,7 @@ typedef struct SettingExpr { /* a --set that has been parsed */
 
 typedef LIST(const Decl *) EntryDecls;
 typedef LIST(const Value *) ValueList;
+typedef LIST(const char *) WordList;
 
 struct Program {
     Arena *arena;
@@ -76,7 +77,8 @@ const Module *env_module(const Env *env);
 Env *elab_module_env(Elab *el, const Module *module);
 /* A name of a file: its declarations; null if it has none of that name. */
 const Value *module_lookup(Elab *el, const Module *module, const char *name);
-const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at); /* reports what is unknown */
+const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at);       /* reports what is unknown */
+const Value *elab_lookup_owner(Elab *el, const Env *env, const char *name, Span at); /* of a name before a dot */
 
 Label *label_new(Elab *el, const Activation *home, const char *name, int64_t size, Span span);
 Label *label_find_free(const Activation *activation, const char *name);
@@ -145,7 +147,7 @@ const Value *key_value(Elab *el, KeyNode *key);
 
 typedef struct CallLink {
     const struct CallLink *parent;
-    const char *name;
+    const char *what;   /* "call of `f`" */
     const void *callee; /* the declaration or lambda */
     Span span;
     bool from_outside; /* the call of an entry: there is no place to show */
@@ -194,7 +196,9 @@ void elab_close(Elab *el);                  /* completes the last message */
 /* Reports (once for a place) and returns poison; `elab_note` adds to it. */
 const Value *elab_error(Elab *el, DiagCode code, Span at, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void elab_note(Elab *el, Span at, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void elab_suggest(Elab *el, const char *word, const char *const *known, int count); /* "did you mean ..." */
+/* The same, but once for a text in a file, wherever it is said of. */
+const Value *elab_error_once(Elab *el, DiagCode code, Span at, const char *format, ...) __attribute__((format(printf, 4, 5)));
+bool elab_suggest(Elab *el, const char *word, const char *const *known, int count); /* "did you mean ...", if one is near */
 
 /* The function under construction, with `at` as the place of what is emitted next. */
 IrFunc *emit(Elab *el, Span at);
@@ -252,6 +256,8 @@ const Value *tensor_expand(Elab *el, Span at, const Value *tensor, const Shape *
 const Value *tensor_relabel(Elab *el, const Value *tensor, const Shape *shape);
 bool is_float_tensor(const Value *value);
 
+/* Adds where a value comes from to a message about `at`, if that is elsewhere. */
+void note_origin(Elab *el, const Value *value, Span at);
 /* The axes that pointwise operands share: those of the operand that has them all. */
 bool align_shapes(Elab *el, Span at, const char *what, const Value *const *operands, int count, Shape *shape);
 bool align_dtypes(Elab *el, Span at, const char *what, const Value *const *operands, int count, DType *dtype);
@@ -309,9 +315,11 @@ typedef struct Signature {
 } Signature;
 bool bind_generics(Elab *el, Env *body, const Decl *decl, const GivenList *given, Span at);
 /* The arguments of a call in the order of the parameters; defaults are evaluated in `body`. */
-bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *params, Call *call, const Value **out);
+bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *params, Call *call, const Value **out,
+                     Span *places);
 /* Binds parameters in `body`: labels of their types become those of the arguments (elaborate_signature.c). */
-bool signature_bind(Elab *el, Env *body, Signature *signature, const ParamList *params, const Value **values, Span at);
+bool signature_bind(Elab *el, Env *body, Signature *signature, const ParamList *params, const Value **values,
+                    const Span *places);
 const Value *signature_result(Elab *el, Env *body, const Signature *signature, const Decl *decl, const Value *value, Span at);
 /* A value that leaves the body of a call, with the labels of `site`; and what a lambda is given inside another function. */
 const Value *relabel_result(Elab *el, Env *body, Env *site, const Value *value, Span at);
@@ -354,6 +362,7 @@ struct Builtin {
     IrOp op;
     PointClass class;
     PointFunction *known; /* its meaning on numbers */
+    const char *usage;    /* how a call is written; null: pointwise */
 };
 const Builtin *builtin_find(const char *name);
 const char *const *builtin_names(Elab *el, int *count);
@@ -379,13 +388,18 @@ const Value *draw_normal(Elab *el, Span at, const Shape *shape, DType dtype);
 
 /* ---- entries (entry.c), runs (elaborate_train.c), data (elaborate_data.c) ---- */
 
+typedef struct SampleSizes { /* first, first + step, ... */
+    int64_t first, step;
+    Text said; /* those that were used: "B = 16, C = 32" */
+} SampleSizes;
+
 typedef struct EntryBuild { /* a specialisation under way */
     Elab *el;
     Specialised *out;
     const Binding *bindings;
     int binding_count;
-    bool sample_sizes; /* program_check: a size for each axis that nobody gave one */
-    int samples;
+    SampleSizes *samples; /* program_check: sizes for the axes that nobody gave one, else null */
+    int sample_count;
     Env *border; /* the scope from which the entry is called */
 } EntryBuild;
 
@@ -416,6 +430,6 @@ extern const char *const train_keys[]; /* of a train block; ends in null */
 const Expr *train_field(const Program *program, const Decl *decl, const char *name); /* with settings; null if absent */
 bool train_loss(Elab *el, const Program *program, const Decl *decl, const Value **loss);
 Specialised *specialise(const Program *program, Arena *arena, const Entry *entry, const Decl *decl, const Binding *bindings,
-                        int binding_count, bool sample_sizes, DiagSink *diags);
+                        int binding_count, SampleSizes *samples, DiagSink *diags);
 
 #endif

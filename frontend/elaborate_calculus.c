@@ -607,8 +607,9 @@ const Value *call_custom(Elab *el, const Value *function, Call *call, const Decl
 {
     int count = function->function.decl->params.count;
     const Value **args = arena_array(el->arena, const Value *, count + 1);
+    Span *places = arena_array(el->arena, Span, count + 1);
     Env *scratch = env_new_body(el, function->function.env);
-    if (!match_arguments(el, scratch, function->function.decl->name, &function->function.decl->params, call, args))
+    if (!match_arguments(el, scratch, function->function.decl->name, &function->function.decl->params, call, args, places))
         return &value_poison;
     if (rule->params.count != count || rule->tangents.count != count) {
         elab_error(el, DIAG_arity, rule->name_span, "the derivative of %s takes its %d arguments and as many tangents",

@@ -90,11 +90,11 @@ static bool check_given(Elab *el, const Decl *decl, const GivenList *given)
         if (known)
             continue;
         if (generic->name) {
-            elab_error(el, DIAG_unknown_generic, generic->span, "%s has no axis parameter `%s`", decl->name, generic->name);
+            elab_error(el, DIAG_unknown_generic, generic->span, "`%s` has no axis parameter `%s`", decl->name, generic->name);
             elab_suggest(el, generic->name, names, decl->generics.count);
         } else {
-            elab_error(el, DIAG_unknown_generic, generic->span, "%s takes %d axis parameters in [ ], not %d", decl->name,
-                       decl->generics.count, given->count);
+            elab_error(el, DIAG_unknown_generic, generic->span, "`%s` takes %d axis parameter%s in [ ], not %d", decl->name,
+                       decl->generics.count, decl->generics.count == 1 ? "" : "s", given->count);
         }
         elab_note(el, decl->name_span, "it is declared here");
         return false;
@@ -113,6 +113,7 @@ bool bind_generics(Elab *el, Env *body, const Decl *decl, const GivenList *given
         env_bind(el, body, generic->name, value_axis(el->arena, label, SIZE_UNKNOWN), false, generic->span);
         if (from) {
             label->size = from->size;
+            label->sampled = from->label && from->label->sampled && from->label->size == from->size;
             label->outer = from->label;
             label->span = from->span;
         } else if (generic->initial &&
@@ -124,6 +125,12 @@ bool bind_generics(Elab *el, Env *body, const Decl *decl, const GivenList *given
 }
 
 /* ---- arguments ---- */
+
+/* Names of the program stand in quotes; "the differentiated function" does not. */
+static const char *quoted(Elab *el, const char *name)
+{
+    return strchr(name, ' ') ? name : arena_printf(el->arena, "`%s`", name);
+}
 
 const Value *call_arg(Elab *el, Call *call, int index)
 {
@@ -153,12 +160,12 @@ static int find_param(const ParamList *params, const char *name)
 }
 
 static bool place_argument(Elab *el, const char *name, const ParamList *params, Call *call, int index, int *position,
-                           const Value **out)
+                           const Value **out, Span *places)
 {
     const Argument *arg = &call->args[index];
     int at = arg->name ? find_param(params, arg->name) : (*position)++;
     if (arg->name && at < 0) {
-        elab_error(el, DIAG_arity, arg->span, "%s has no parameter `%s`: it takes (%s)", name, arg->name,
+        elab_error(el, DIAG_arity, arg->whole, "%s has no parameter `%s`: it takes (%s)", quoted(el, name), arg->name,
                    param_names(el, params));
         const char **names = arena_array(el->arena, const char *, params->count + 1);
         for (int i = 0; i < params->count; i++)
@@ -167,30 +174,33 @@ static bool place_argument(Elab *el, const char *name, const ParamList *params, 
         return false;
     }
     if (at >= params->count) {
-        elab_error(el, DIAG_arity, arg->span.source ? arg->span : call->span, "%s takes %d argument%s (%s), not %d", name,
-                   params->count, params->count == 1 ? "" : "s", param_names(el, params), call->count);
+        elab_error(el, DIAG_arity, arg->span.source ? arg->span : call->span, "%s takes %d argument%s (%s), not %d",
+                   quoted(el, name), params->count, params->count == 1 ? "" : "s", param_names(el, params), call->count);
         return false;
     }
     if (out[at]) {
-        elab_error(el, DIAG_arity, arg->span, "the parameter `%s` of %s is given twice", params->items[at].name, name);
+        elab_error(el, DIAG_arity, arg->whole, "the parameter `%s` of %s is given twice", params->items[at].name,
+                   quoted(el, name));
         return false;
     }
+    places[at] = arg->span;
     out[at] = call_arg(el, call, index);
     return !is_poison(out[at]);
 }
 
-bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *params, Call *call, const Value **out)
+bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *params, Call *call, const Value **out,
+                     Span *places)
 {
     int position = 0;
     bool ok = true;
     for (int i = 0; i < call->count; i++)
-        ok &= place_argument(el, name, params, call, i, &position, out);
+        ok &= place_argument(el, name, params, call, i, &position, out, places);
     for (int i = 0; ok && i < params->count; i++) {
         const Param *param = &params->items[i];
         if (out[i])
             continue;
         if (!param->initial) {
-            elab_error(el, DIAG_arity, call->span, "the call of %s lacks `%s`: it takes (%s)", name, param->name,
+            elab_error(el, DIAG_arity, call->span, "the call of %s lacks `%s`: it takes (%s)", quoted(el, name), param->name,
                        param_names(el, params));
             return false;
         }
@@ -198,6 +208,7 @@ bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *par
         for (int j = 0; j < i; j++)
             env_bind(el, so_far, params->items[j].name, out[j], false, params->items[j].span);
         out[i] = elab_eval(el, so_far, param->initial);
+        places[i] = param->initial->span;
         ok = !is_poison(out[i]);
     }
     return ok;
@@ -208,12 +219,12 @@ bool match_arguments(Elab *el, Env *body, const char *name, const ParamList *par
 static bool enter_call(Elab *el, const char *name, const void *callee, Span at, bool outside, CallLink *link)
 {
     if (el->call_depth >= MOST_CALLS) {
-        elab_error(el, DIAG_recursion, at, "calls nest deeper than %d: %s calls itself without end", MOST_CALLS, name);
+        elab_error_once(el, DIAG_recursion, at, "calls nest deeper than %d: a function calls itself without end", MOST_CALLS);
         elab_note(el, (Span){0}, "functions are inlined; what repeats is a loop: for, while");
         el->exhausted = true;
         return false;
     }
-    *link = (CallLink){el->chain, name, callee, at, outside};
+    *link = (CallLink){el->chain, arena_printf(el->arena, "call of %s", quoted(el, name)), callee, at, outside};
     el->chain = arena_copy(el->arena, link, sizeof *link);
     el->call_depth++;
     return true;
@@ -234,12 +245,13 @@ static bool inside_rule(const Elab *el, const Decl *rule)
     return false;
 }
 
-static const Value *run_body(Elab *el, const FunctionValue *function, Env *body, const Value **args, Call *call)
+static const Value *run_body(Elab *el, const FunctionValue *function, Env *body, const Value **args, const Span *places,
+                             Call *call)
 {
     const Decl *decl = function->decl;
     Signature *signature = arena_new_of(el->arena, Signature);
     const ParamList *params = &decl->params;
-    if (!signature_bind(el, body, signature, params, args, call->span))
+    if (!signature_bind(el, body, signature, params, args, places))
         return &value_poison;
     if (decl->kind == DECL_rule && decl->tangents.count)
         for (int i = 0; i < decl->tangents.count; i++)
@@ -262,6 +274,7 @@ static const Value *call_decl(Elab *el, const Value *callee, Call *call, bool pl
         given = call->generics;
     int count = decl->params.count + decl->tangents.count;
     const Value **args = arena_array(el->arena, const Value *, count + 1);
+    Span *places = arena_array(el->arena, Span, count + 1);
     ParamList all = decl->params;
     if (decl->kind == DECL_rule) {
         all = (ParamList){0};
@@ -269,16 +282,18 @@ static const Value *call_decl(Elab *el, const Value *callee, Call *call, bool pl
             list_push(el->arena, &all,
                       i < decl->params.count ? decl->params.items[i] : decl->tangents.items[i - decl->params.count]);
     }
-    if (!bind_generics(el, body, decl, &given, call->span) || !match_arguments(el, body, decl->name, &all, call, args))
+    if (!bind_generics(el, body, decl, &given, call->span) || !match_arguments(el, body, decl->name, &all, call, args, places))
         return &value_poison;
     if (rule && decl->kind != DECL_rule && !inside_rule(el, rule))
         return call_custom(el, callee, call, rule);
     CallLink link;
-    if (!enter_call(el, decl->name, decl, call->span, call->span.start == decl->name_span.start && call->span.source == decl->name_span.source, &link))
+    bool outside = call->span.source == decl->name_span.source && call->span.start == decl->name_span.start;
+    bool of_instance = call->name && !strcmp(decl->name, "call"); /* net(x) */
+    if (!enter_call(el, of_instance ? call->name : decl->name, decl, call->span, outside, &link))
         return &value_poison;
     KeyNode *key = el->key;
     el->key = key_child(el, key, decl->name);
-    const Value *value = run_body(el, function, body, args, call);
+    const Value *value = run_body(el, function, body, args, places, call);
     el->key = key;
     leave_call(el);
     return value;
@@ -297,14 +312,15 @@ static const Value *call_lambda(Elab *el, const Value *callee, Call *call)
     body->boundary = true;
     const char *name = call->name ? call->name : "a function";
     const Value **args = arena_array(el->arena, const Value *, lambda->params.count + 1);
-    if (!match_arguments(el, body, name, &lambda->params, call, args))
+    Span *places = arena_array(el->arena, Span, lambda->params.count + 1);
+    if (!match_arguments(el, body, name, &lambda->params, call, args, places))
         return &value_poison;
     FormalList renamed = {0};
     for (int i = 0; i < lambda->params.count; i++) {
         const Param *param = &lambda->params.items[i];
         const Value *value = relabel_outward(el, call->env, body->activation, args[i], &renamed);
         if (param->type)
-            value = type_fit(el, body, param->type, value, args[i]->span, arena_printf(el->arena, "`%s`", param->name));
+            value = type_fit(el, body, param->type, value, places[i], arena_printf(el->arena, "`%s`", param->name));
         env_bind(el, body, param->name, value, false, param->span);
     }
     CallLink link;
@@ -358,7 +374,8 @@ static const char *callee_name(const Expr *expr)
 {
     if (expr->kind == EXPR_index)
         expr = expr->a;
-    return expr->kind == EXPR_name || expr->kind == EXPR_field ? expr->name : NULL;
+    bool named = expr->kind == EXPR_name || (expr->kind == EXPR_field && !(expr->name[0] >= '0' && expr->name[0] <= '9'));
+    return named ? expr->name : NULL;
 }
 
 static bool give_items(Elab *el, Env *env, const Value *callee, const Expr *index, Call *call)
@@ -386,7 +403,7 @@ const Value *elab_call(Elab *el, Env *env, const Expr *expr)
     call.args = arena_array(el->arena, Argument, call.count + 1);
     for (int i = 0; i < call.count; i++) {
         const Arg *arg = &expr->args.items[i];
-        call.args[i] = (Argument){.name = arg->name, .expr = arg->value, .span = arg->value->span};
+        call.args[i] = (Argument){.name = arg->name, .expr = arg->value, .span = arg->value->span, .whole = arg->span};
     }
     return call_value(el, callee, &call);
 }

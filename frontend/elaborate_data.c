@@ -123,11 +123,11 @@ static bool describe_generator(Elab *el, const Decl *decl, const Entry *entry, i
     for (int i = 0; i < decl->generics.count; i++)
         has_count |= !strcmp(decl->generics.items[i].name, "N");
     if (!has_count) {
-        elab_error(el, DIAG_data_source, at, "the generator %s needs an axis parameter N: `fn %s[N]()`", decl->name,
+        elab_error(el, DIAG_data_source, at, "the generator `%s` needs an axis parameter N: `fn %s[N]()`", decl->name,
                    decl->name);
         return false;
     }
-    *made = specialise(el->program, el->arena, entry, decl, &binding, 1, false, el->diags);
+    *made = specialise(el->program, el->arena, entry, decl, &binding, 1, NULL, el->diags);
     if (!*made) {
         el->errors++;
         return false;
@@ -135,7 +135,7 @@ static bool describe_generator(Elab *el, const Decl *decl, const Entry *entry, i
     const IrType *type = &(*made)->outputs.items[0].type;
     if ((*made)->outputs.count == 1 && type->rank >= 1 && type->dim[0] == count)
         return true;
-    elab_error(el, DIAG_data_source, at, "the generator %s must give one tensor whose first axis is N", decl->name);
+    elab_error(el, DIAG_data_source, at, "the generator `%s` must give one tensor whose first axis is N", decl->name);
     return false;
 }
 

@@ -35,7 +35,7 @@ bool want_integer(Elab *el, const Value *value, Span at, const char *what, int64
     if (number.whole)
         return true;
     elab_error(el, DIAG_division_exact, at, "%s must be a whole number, but this is %.6g", what, number.real);
-    elab_note(el, (Span){0}, "division is exact; ceil(a / b) and floor(a / b) round");
+    elab_note(el, (Span){0}, "division is exact; ceil(x), floor(x) and round(x) give whole numbers");
     return false;
 }
 
@@ -57,9 +57,10 @@ bool want_bool(Elab *el, const Value *value, Span at, const char *what, bool *tr
         *truth = value->truth;
         return true;
     }
-    bool later = value->kind == VALUE_tensor && value->tensor.dtype == DT_bool;
-    elab_error(el, later ? DIAG_not_compile_time : DIAG_type_mismatch, at,
-               "%s must be a truth value known when compiling, not %s", what, value_describe(el->arena, value));
+    if (value->kind == VALUE_tensor && value->tensor.dtype == DT_bool)
+        elab_error(el, DIAG_not_compile_time, at, "%s must be known when compiling, but this is computed at run time", what);
+    else
+        elab_error(el, DIAG_type_mismatch, at, "%s is a truth value, not %s", what, value_describe(el->arena, value));
     return false;
 }
 
@@ -137,10 +138,6 @@ static const Value *elab_record(Elab *el, Env *env, const Expr *expr)
     const char **names = arena_array(el->arena, const char *, count + 1);
     for (int i = 0; i < count; i++) {
         const Field *field = &expr->fields.items[i];
-        for (int j = 0; j < i; j++) {
-            if (!strcmp(names[j], field->name))
-                return elab_error(el, DIAG_duplicate_name, field->span, "the field `%s` is given twice", field->name);
-        }
         names[i] = field->name;
         items[i] = elab_eval(el, env, field->value);
     }
@@ -181,7 +178,8 @@ static const Value *group_field(Elab *el, const Expr *expr, const Value *group)
 
 static const Value *elab_field(Elab *el, Env *env, const Expr *expr)
 {
-    const Value *of = elab_eval(el, env, expr->a);
+    const Value *of =
+        expr->a->kind == EXPR_name ? elab_lookup_owner(el, env, expr->a->name, expr->a->span) : elab_eval(el, env, expr->a);
     switch (of->kind) {
     case VALUE_poison:
         return of;
@@ -387,7 +385,9 @@ static const Value *elab_node(Elab *el, Env *env, const Expr *expr)
     case EXPR_pair:
         return elab_axis(el, env, expr, &axis) ? value_axis(el->arena, axis.label, axis.size) : &value_poison;
     case EXPR_arrow:
-        return elab_error(el, DIAG_type_mismatch, expr->span, "`->` renames axes in split, merge, rename and conv only");
+        elab_error(el, DIAG_type_mismatch, expr->span, "`->` renames axes in split, merge, rename and conv only");
+        elab_note(el, (Span){0}, "a function value is written with `=>`: x => x + 1");
+        return &value_poison;
     case EXPR_type:
         return elab_type(el, expr);
     }

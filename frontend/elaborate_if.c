@@ -77,6 +77,21 @@ static bool join_types(const Value *a, const Value *b, const Part *left, const P
     return same_label_sizes(&left->shape, &right->shape) && (left->dtype == right->dtype || left->weak || right->weak);
 }
 
+static void note_branches(Elab *el)
+{
+    elab_note(el, (Span){0}, "the condition is known at run time only, so both sides must have one type");
+}
+
+/* Values of one kind that exist when compiling only. */
+static const Value *report_choice(Elab *el, Join *join, const char *path, const Value *value)
+{
+    join->failed = true;
+    elab_error(el, DIAG_branch_types, join->at, "the two sides of this `if` differ%s, which is %s",
+               *path ? arena_printf(el->arena, " in `%s`", path) : " in their value", value_describe(el->arena, value));
+    elab_note(el, (Span){0}, "only tensors and numbers can be chosen at run time");
+    return &value_poison;
+}
+
 static const Value *join_part(Elab *el, const Value *const *sides, int count, const char *path, void *state)
 {
     Join *join = state;
@@ -90,9 +105,12 @@ static const Value *join_part(Elab *el, const Value *const *sides, int count, co
     bool tensors = part_from_value(el, a, &left) && part_from_value(el, b, &right);
     if (!tensors || !join_types(a, b, &left, &right, &part)) {
         join->failed = true;
-        elab_error(el, DIAG_branch_types, join->at, "the two sides of this `if` differ%s%s: %s and %s", *path ? " in " : "",
-                   path, value_describe(el->arena, a), value_describe(el->arena, b));
-        elab_note(el, (Span){0}, "the condition is known at run time only, so both sides must have one type");
+        if (!tensors && a->kind == b->kind)
+            return report_choice(el, join, path, a);
+        elab_error(el, DIAG_branch_types, join->at, "the two sides of this `if` differ%s: %s and %s",
+                   *path ? arena_printf(el->arena, " in `%s`", path) : "", value_describe(el->arena, a),
+                   value_describe(el->arena, b));
+        note_branches(el);
         return &value_poison;
     }
     list_push(el->arena, &join->parts, part);
@@ -138,7 +156,10 @@ static const Value *join_branches(Elab *el, const Value *condition, Join *join, 
 {
     Span at = join->at;
     ValueList merged = {0};
+    int before = el->errors;
     const Value *value = tree_zip(el, at, (const Value *[]){join->yes->value, join->no->value}, 2, "", join_part, join);
+    if (is_poison(value) && !join->failed && el->errors > before)
+        note_branches(el);
     for (int i = 0; i < assigned->count; i++) {
         const Value *sides[2] = {join->yes->vars.items[i], join->no->vars.items[i]};
         const Value *var = tree_zip(el, at, sides, 2, assigned->items[i]->name, join_part, join);

@@ -69,17 +69,41 @@ static const Value *turn_param(Elab *el)
 
 typedef enum Outcome { LOOP_done, LOOP_again, LOOP_unroll, LOOP_wrong } Outcome;
 
+/* The variable of a part `y.0`. */
+static int variable_of(const LocalList *bindings, const char *part)
+{
+    for (int i = 0; i < bindings->count; i++) {
+        size_t length = strlen(bindings->items[i]->name);
+        if (!strncmp(part, bindings->items[i]->name, length) && (!part[length] || part[length] == '.'))
+            return i;
+    }
+    return -1;
+}
+
+/* Says how a part changes, or, where there is no such part before or after, how its variable does. */
 static void report_change(Elab *el, const Loop *loop, const Carry *carry, const LeafList *values, const char *culprit)
 {
-    const char *before = "other parts", *after = "others";
+    int variable = variable_of(&carry->bindings, culprit);
+    const Value *before = NULL, *after = NULL;
     for (int i = 0; i < carry->parts.count; i++) {
-        if (strcmp(carry->parts.items[i].path, culprit))
-            continue;
-        before = value_describe(el->arena, carry->parts.items[i].outer);
-        if (i < values->count && !strcmp(values->items[i].path, culprit))
-            after = value_describe(el->arena, values->items[i].value);
+        if (!strcmp(carry->parts.items[i].path, culprit))
+            before = carry->parts.items[i].outer;
     }
-    elab_error(el, DIAG_var_type, loop->stmt->span, "a turn of this loop changes `%s` from %s to %s", culprit, before, after);
+    for (int i = 0; i < values->count; i++) {
+        if (!strcmp(values->items[i].path, culprit))
+            after = values->items[i].value;
+    }
+    if ((!before || !after) && variable >= 0) {
+        culprit = carry->bindings.items[variable]->name;
+        before = carry->outer.items[variable];
+        after = carry->bindings.items[variable]->value;
+    }
+    if (!before || !after)
+        before = after = &value_unit;
+    elab_error(el, DIAG_var_type, loop->stmt->span, "a turn of this loop changes `%s` from %s to %s", culprit,
+               value_describe(el->arena, before), value_describe(el->arena, after));
+    if (variable >= 0)
+        elab_note(el, carry->bindings.items[variable]->span, "`%s` is declared here", carry->bindings.items[variable]->name);
     elab_note(el, (Span){0}, "variables keep their type in a loop that runs at run time");
 }
 
@@ -219,14 +243,15 @@ static void run_rolled(Elab *el, Loop *loop)
 static const Value *range_end(Elab *el, Env *env, const Expr *expr, const char *what)
 {
     const Value *value = elab_eval(el, env, expr);
+    const char *whose = arena_printf(el->arena, "%s of a range", what);
     int64_t integer;
     if (value->kind == VALUE_tensor) {
         if (!value->tensor.shape.rank && (value->tensor.dtype == DT_i32 || value->tensor.weak))
             return tensor_cast(el, expr->span, value, DT_i32);
-        return elab_error(el, DIAG_type_mismatch, expr->span, "%s of a range is a whole number or an i32 scalar, not %s", what,
+        return elab_error(el, DIAG_type_mismatch, expr->span, "%s is a whole number or an i32 scalar, not %s", whose,
                           value_describe(el->arena, value));
     }
-    return want_integer(el, value, expr->span, what, &integer) ? value_integer(el->arena, integer) : &value_poison;
+    return want_integer(el, value, expr->span, whose, &integer) ? value_integer(el->arena, integer) : &value_poison;
 }
 
 static void for_range(Elab *el, Loop *loop, const Expr *range)

@@ -13,9 +13,10 @@ const Value *model_call(Elab *el, const Value *model, Call *call)
     if (model->model.given) {
         if (!call->count && !call->has_items)
             return model;
-        return elab_error(el, DIAG_arity, call->span, "the model %s has its arguments already", decl->name);
+        return elab_error(el, DIAG_arity, call->span, "the model `%s` has its arguments already", decl->name);
     }
     const Value **values = arena_array(el->arena, const Value *, decl->params.count + 1);
+    Span *places = arena_array(el->arena, Span, decl->params.count + 1);
     Value *given = arena_copy(el->arena, model, sizeof *model);
     if (call->generics.count)
         given->model.generics = call->generics;
@@ -26,7 +27,7 @@ const Value *model_call(Elab *el, const Value *model, Call *call)
     }
     Env *scratch = env_new_body(el, model->model.env);
     if (!bind_generics(el, scratch, decl, &given->model.generics, call->span) ||
-        !match_arguments(el, scratch, decl->name, &decl->params, call, values))
+        !match_arguments(el, scratch, decl->name, &decl->params, call, values, places))
         return &value_poison;
     given->model.args = call->args;
     given->model.arg_count = call->count;
@@ -53,11 +54,16 @@ const Value *model_of_type(Elab *el, Env *env, const TypeExpr *type)
     if (value && (value->kind == VALUE_model || is_poison(value)))
         return value;
     elab_error(el, DIAG_unknown_name, type->span, "there is no type or model `%s`", type->name);
-    const char *known[DT_COUNT + 1];
+    WordList known = {0};
     for (int i = 0; i < DT_COUNT; i++)
-        known[i] = dtype_name((DType)i);
-    known[DT_COUNT] = "key";
-    elab_suggest(el, type->name, known, DT_COUNT + 1);
+        list_push(el->arena, &known, dtype_name((DType)i));
+    list_push(el->arena, &known, "key");
+    for (int i = 0; module && i < module->decls.count; i++) {
+        const Decl *decl = module->decls.entries[i].value;
+        if (decl->kind == DECL_model)
+            list_push(el->arena, &known, decl->name);
+    }
+    elab_suggest(el, name, known.items, known.count);
     return NULL;
 }
 
@@ -145,7 +151,7 @@ static bool check_sizes(Elab *el, const Decl *decl, const Env *env, Span at)
         const Local *binding = env_find(env, name, NULL);
         if (binding->value->kind != VALUE_axis || binding->value->axis.label->size >= 0)
             continue;
-        elab_error(el, DIAG_size_unknown, at, "the model %s needs the size of its axis %s", decl->name, name);
+        elab_error(el, DIAG_size_unknown, at, "the model `%s` needs the size of its axis %s", decl->name, name);
         elab_note(el, decl->name_span, "give it in brackets: `%s[%s = 8](...)`, for instance in `model Net = ...`", decl->name,
                   name);
         return false;
@@ -158,6 +164,7 @@ static bool bind_arguments(Elab *el, const ModelValue *model, Env *env, const En
 {
     const Decl *decl = model->decl;
     const Value **values = arena_array(el->arena, const Value *, decl->params.count + 1);
+    Span *places = arena_array(el->arena, Span, decl->params.count + 1);
     Call call = {.env = env, .span = at, .name = decl->name, .count = model->arg_count};
     call.args = model->arg_count ? arena_copy(el->arena, model->args, sizeof(Argument) * (size_t)model->arg_count) : NULL;
     for (int i = 0; first && i < decl->generics.count; i++) {
@@ -165,7 +172,7 @@ static bool bind_arguments(Elab *el, const ModelValue *model, Env *env, const En
         env_bind(el, env, name, env_find(first, name, NULL)->value, false, decl->generics.items[i].span);
     }
     if ((!first && !bind_generics(el, env, decl, &model->generics, at)) || !check_sizes(el, decl, env, at) ||
-        !match_arguments(el, env, decl->name, &decl->params, &call, values))
+        !match_arguments(el, env, decl->name, &decl->params, &call, values, places))
         return false;
     for (int i = 0; i < decl->params.count; i++)
         env_bind(el, env, decl->params.items[i].name, values[i], false, decl->params.items[i].span);
@@ -194,7 +201,7 @@ const Value *model_instantiate(Elab *el, const Value *model, ParamSource *source
     const Decl *decl = model->model.decl;
     if (el->model_depth >= MOST_MODELS) {
         el->exhausted = true;
-        return elab_error(el, DIAG_recursion, at, "models nest deeper than %d: %s contains itself", MOST_MODELS, decl->name);
+        return elab_error(el, DIAG_recursion, at, "models nest deeper than %d: `%s` contains itself", MOST_MODELS, decl->name);
     }
     InstanceValue *instance = arena_new_of(el->arena, InstanceValue);
     instance->model = model;
@@ -205,7 +212,7 @@ const Value *model_instantiate(Elab *el, const Value *model, ParamSource *source
         instance->env->activation = first->activation;
     if (!bind_arguments(el, &model->model, instance->env, first, at))
         return &value_poison;
-    CallLink link = {el->chain, arena_printf(el->arena, "model %s", decl->name), decl, at, false};
+    CallLink link = {el->chain, arena_printf(el->arena, "model `%s`", decl->name), decl, at, false};
     el->chain = arena_copy(el->arena, &link, sizeof link);
     el->model_depth++;
     make_members(el, decl, instance, source, path);
@@ -248,10 +255,10 @@ const Value *instance_member(Elab *el, const Value *instance, const char *name, 
         list_push(el->arena, &names, binding->name);
     }
     if (!strcmp(name, "call"))
-        elab_error(el, DIAG_not_callable, at, "the model %s has no `fn call`, so an instance of it cannot be called",
+        elab_error(el, DIAG_not_callable, at, "the model `%s` has no `fn call`, so an instance of it cannot be called",
                    decl->name);
     else
-        elab_error(el, DIAG_unknown_field, at, "the model %s has no member `%s`", decl->name, name);
+        elab_error(el, DIAG_unknown_field, at, "the model `%s` has no member `%s`", decl->name, name);
     elab_suggest(el, name, names.items, names.count);
     return &value_poison;
 }

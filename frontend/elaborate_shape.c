@@ -49,13 +49,14 @@ const Value *axis_missing(Elab *el, Span at, const char *what, const Shape *shap
         names[i] = shape->axes[i].label->name;
         namesake |= !strcmp(names[i], label->name);
     }
-    if (!shape->rank)
-        elab_error(el, DIAG_axis_missing, at, "%s has no axis %s: it is a scalar", what, label->name);
-    else if (namesake)
-        elab_error(el, DIAG_axis_missing, at, "%s has an axis called %s, but it is another one than is meant here: %s", what,
-                   label->name, have.data);
+    bool shown = !shape->rank || strstr(what, have.data);
+    const char *axes = shown ? "" : arena_printf(el->arena, ": its axes are %s", have.data);
+    if (namesake)
+        elab_error(el, DIAG_axis_missing, at, "%s has an axis called %s, but it is another one than is meant here%s", what,
+                   label->name, axes);
     else
-        elab_error(el, DIAG_axis_missing, at, "%s has no axis %s: its axes are %s", what, label->name, have.data);
+        elab_error(el, DIAG_axis_missing, at, "%s has no axis %s%s", what, label->name,
+                   shape->rank ? axes : ": it is a scalar");
     if (namesake)
         elab_note(el, label->span, "the axis that is meant here was introduced here");
     else
@@ -168,11 +169,27 @@ static bool elab_axes_item(Elab *el, Env *env, const Expr *item, Shape *shape)
     return elab_axis(el, env, item, &axis) && shape_push(el, shape, axis, item->span);
 }
 
+/* `H/2` is a size of H, as in a type. */
+static bool elab_sized_axis(Elab *el, Env *env, const Expr *item, Shape *shape)
+{
+    const AxisExpr written = {.size = (Expr *)item, .span = item->span};
+    Axis axis;
+    return type_axis(el, env, &written, &axis) && shape_push(el, shape, axis, item->span);
+}
+
+static Span span_of_items(const Expr *const *items, int count)
+{
+    Span span = items[0]->span;
+    span.end = items[count - 1]->span.end;
+    return span;
+}
+
 bool elab_shape(Elab *el, Env *env, const Expr *const *items, int count, Shape *shape)
 {
     *shape = (Shape){0};
     for (int i = 0; i < count; i++) {
-        if (!elab_axes_item(el, env, items[i], shape))
+        bool sized = items[i]->kind == EXPR_binary;
+        if (!(sized ? elab_sized_axis : elab_axes_item)(el, env, items[i], shape))
             return false;
     }
     for (int i = 0; i < shape->rank; i++) {
@@ -184,7 +201,7 @@ bool elab_shape(Elab *el, Env *env, const Expr *const *items, int count, Shape *
         elab_note(el, (Span){0}, "write it: `%s: 8`", label->name);
         return false;
     }
-    return !count || shape_check(el, shape, items[0]->span);
+    return !count || shape_check(el, shape, span_of_items(items, count));
 }
 
 /* Axis arguments, as written: the labels may be bound to lists, and each must be an axis of `of`. */
@@ -311,6 +328,7 @@ const Value *type_fit_dtype(Elab *el, const TypeExpr *type, const Value *value, 
         return value;
     elab_error(el, DIAG_dtype_mismatch, at, "%s is %s, but its type says %s", what, value_describe(el->arena, value),
                type->name);
+    note_origin(el, value, at);
     elab_note(el, type->span, "the type is here; `x as %s` converts", type->name);
     return &value_poison;
 }
@@ -425,12 +443,12 @@ static const Value *fit_named(Elab *el, Env *env, const TypeExpr *type, const Va
     if (!model || is_poison(model))
         return &value_poison;
     if (value->kind != VALUE_instance)
-        return elab_error(el, DIAG_type_mismatch, at, "%s is %s, but its type is the model %s", what,
+        return elab_error(el, DIAG_type_mismatch, at, "%s is %s, but its type is the model `%s`", what,
                           value_describe(el->arena, value), type->name);
     const Decl *want = model->model.decl, *have = value->instance->model->model.decl;
     if (want != have)
-        return elab_error(el, DIAG_type_mismatch, at, "%s is an instance of the model %s, but its type is the model %s", what,
-                          have->name, want->name);
+        return elab_error(el, DIAG_type_mismatch, at, "%s is an instance of the model `%s`, but its type is the model `%s`",
+                          what, have->name, want->name);
     return value;
 }
 

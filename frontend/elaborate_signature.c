@@ -59,8 +59,9 @@ static int rest_position(const TypeExpr *type)
 static const Value *report_rank(Elab *el, const TypeExpr *type, const Value *value, Span at, const char *name)
 {
     int want = type->axes.count - (rest_position(type) >= 0);
-    elab_error(el, DIAG_axis_count, at, "`%s` has %d %s, but it is %s", name, want, want == 1 ? "axis" : "axes",
-               value_describe(el->arena, value));
+    elab_error(el, DIAG_axis_count, at, "`%s` wants %d %s%s, but this is %s", name, want, want == 1 ? "axis" : "axes",
+               rest_position(type) < 0 ? "" : " or more", value_describe(el->arena, value));
+    note_origin(el, value, at);
     elab_note(el, type->span, "the type is here%s", rest_position(type) < 0 ? "; `..` stands for any further axes" : "");
     return &value_poison;
 }
@@ -110,21 +111,32 @@ static void signature_note(Elab *el, Signature *signature, Label *formal, Label 
 
 /* ---- first pass: sizes of plain labels, and what `..` is ---- */
 
-static bool learn_axis(Elab *el, Label *formal, const AxisExpr *written, Axis actual, Span at, const char *name)
+static void note_axis(Elab *el, const Label *label, int64_t size)
+{
+    if (label->span.source)
+        elab_note(el, label->span, "the axis %s, of size %lld, comes from here", label->name, (long long)size);
+}
+
+static bool learn_axis(Elab *el, const Signature *signature, Label *formal, const AxisExpr *written, Axis actual, Span at,
+                       const char *name)
 {
     if (written->size)
         return true; /* checked in the second pass, when the labels in it are known */
     if (formal->size < 0) {
         formal->size = actual.size;
+        formal->sampled = actual.label->sampled && actual.label->size == actual.size;
         return true;
     }
     if (formal->size == actual.size)
         return true;
     elab_error(el, DIAG_axis_size, at, "`%s` has %lld along %s where %lld is needed", name, (long long)actual.size,
                formal->name, (long long)formal->size);
-    elab_note(el, written->span, "the axis is here");
-    if (actual.label->span.source)
-        elab_note(el, actual.label->span, "the argument's axis %s comes from here", actual.label->name);
+    elab_note(el, written->span, formal->home ? "the axis is here" : "the axis is here; a `dim` has one size everywhere");
+    note_axis(el, actual.label, actual.size);
+    for (int i = 0; i < signature->formals.count; i++) {
+        if (signature->formals.items[i].formal == formal)
+            note_axis(el, signature->formals.items[i].actual, formal->size);
+    }
     return false;
 }
 
@@ -170,7 +182,7 @@ static bool learn_tensor(Elab *el, Env *body, Signature *signature, const TypeEx
             elab_error(el, DIAG_axis_wanted, written->span, "this axis needs a label: write `C: size`");
             return false;
         }
-        if (!learn_axis(el, formal, written, have->axes[i], at, name))
+        if (!learn_axis(el, signature, formal, written, have->axes[i], at, name))
             return false;
         signature_note(el, signature, formal, have->axes[i].label);
     }
@@ -268,13 +280,13 @@ static void bind_rest(Elab *el, Env *body, const Signature *signature)
     env_bind(el, body, "..", value_group(el->arena, VALUE_list, signature->rest.rank, axes, NULL), false, (Span){0});
 }
 
-bool signature_bind(Elab *el, Env *body, Signature *signature, const ParamList *params, const Value **values, Span at)
+bool signature_bind(Elab *el, Env *body, Signature *signature, const ParamList *params, const Value **values,
+                    const Span *places)
 {
     for (int i = 0; i < params->count; i++)
         declare_type(el, body, params->items[i].type);
     for (int i = 0; i < params->count; i++) {
-        Span place = values[i]->span.source ? values[i]->span : at;
-        if (!learn(el, body, signature, params->items[i].type, values[i], place, params->items[i].name))
+        if (!learn(el, body, signature, params->items[i].type, values[i], places[i], params->items[i].name))
             return false;
     }
     if (signature->has_rest)
@@ -283,8 +295,7 @@ bool signature_bind(Elab *el, Env *body, Signature *signature, const ParamList *
     bool ok = true;
     for (int i = 0; i < params->count; i++) {
         const Param *param = &params->items[i];
-        Span place = values[i]->span.source ? values[i]->span : at;
-        const Value *value = enter(el, body, param->type, values[i], place, param->name);
+        const Value *value = enter(el, body, param->type, values[i], places[i], param->name);
         ok = ok && (!is_poison(value) || is_poison(values[i]));
         env_bind(el, body, param->name, value, false, param->span);
     }
@@ -297,7 +308,7 @@ const Value *signature_result(Elab *el, Env *body, const Signature *signature, c
 {
     if (!decl->type)
         return value;
-    const char *what = arena_printf(el->arena, "the result of %s", decl->name);
+    const char *what = arena_printf(el->arena, "the result of `%s`", decl->name);
     value = type_fit(el, body, decl->type, value, at, what);
     if (is_poison(value) || decl->type->kind != TYPE_tensor || value->kind != VALUE_tensor || rest_position(decl->type) < 0)
         return value;

@@ -64,7 +64,7 @@ static void elab_binding(Elab *el, Env *env, const Stmt *stmt)
     bind_pattern(el, env, stmt->pattern, value, stmt->kind == STMT_var);
 }
 
-static bool check_assignable(Elab *el, const Env *env, const Stmt *stmt, Local **binding)
+static bool check_assignable(Elab *el, Env *env, const Stmt *stmt, Local **binding)
 {
     const char *name = stmt->pattern->name;
     bool crossed;
@@ -72,6 +72,7 @@ static bool check_assignable(Elab *el, const Env *env, const Stmt *stmt, Local *
     if (!*binding) {
         elab_error(el, DIAG_unknown_name, stmt->pattern->span, "there is no variable `%s` to assign to", name);
         elab_note(el, (Span){0}, "`let %s = ...` binds a name, `var %s = ...` one that may change", name, name);
+        env_bind(el, env, name, &value_poison, true, stmt->pattern->span);
         return false;
     }
     if (!(*binding)->is_var) {
@@ -112,12 +113,21 @@ static void elab_assignment(Elab *el, Env *env, const Stmt *stmt)
     binding->value = value;
 }
 
+static void note_sides(Elab *el, Env *env, const Expr *compare)
+{
+    Number left, right;
+    if (value_as_number(elab_eval(el, env, compare->a), &left) && value_as_number(elab_eval(el, env, compare->b), &right))
+        elab_note(el, compare->span, "here the left side is %.9g, the right side %.9g", left.real, right.real);
+}
+
 static void elab_require(Elab *el, Env *env, const Stmt *stmt)
 {
     bool holds;
     if (!want_bool(el, elab_eval(el, env, stmt->value), stmt->value->span, "what is required", &holds) || holds)
         return;
     elab_error(el, DIAG_requirement, stmt->span, "%s", stmt->message ? stmt->message : "a requirement does not hold");
+    if (stmt->value->kind == EXPR_compare)
+        note_sides(el, env, stmt->value);
 }
 
 void elab_stmt(Elab *el, Env *env, const Stmt *stmt)

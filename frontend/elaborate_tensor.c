@@ -62,7 +62,9 @@ IrRef tensor_ref(Elab *el, const Value *tensor, Span at)
     IrRef ref = frame_use(el, el->frame, tensor->tensor.frame, tensor->tensor.ref);
     if (ref >= 0)
         return ref;
-    elab_error(el, DIAG_value_escapes, at, "this tensor was made inside a loop, branch or derived function that has ended");
+    elab_error(el, DIAG_value_escapes, at, "a tensor that was made inside a loop, branch or derived function, which has ended");
+    if (!span_contains(at, tensor->span))
+        elab_note(el, tensor->span, "it is made here");
     return ir_const(func, shape_type(&tensor->tensor.shape, tensor->tensor.dtype), 0);
 }
 
@@ -84,9 +86,13 @@ static bool check_number_fits(Elab *el, Span at, const Value *value, const Numbe
 {
     if (dtype != DT_bool && number_fits(number, dtype))
         return true;
-    elab_error(el, DIAG_dtype_mismatch, at, "%s does not fit %s", value_describe(el->arena, value), dtype_name(dtype));
-    if (value->span.source && value->span.start != at.start)
-        elab_note(el, value->span, "the number comes from here");
+    bool within = span_contains(at, value->span);
+    elab_error(el, DIAG_dtype_mismatch, within ? value->span : at, "%s does not fit %s", value_describe(el->arena, value),
+               dtype_name(dtype));
+    if (!within)
+        note_origin(el, value, at);
+    if (!number->whole && dtype != DT_bool)
+        elab_note(el, (Span){0}, "where fractions are wanted, convert the other side: `x as f32`");
     return false;
 }
 
@@ -169,7 +175,7 @@ IrRef operand_ref(Elab *el, Span at, const Value *value, const Shape *shape, DTy
 
 /* ---- alignment ---- */
 
-static void note_origin(Elab *el, const Value *value, Span at)
+void note_origin(Elab *el, const Value *value, Span at)
 {
     if (value->span.source && (value->span.start != at.start || value->span.end != at.end))
         elab_note(el, value->span, "%s comes from here", value_describe(el->arena, value));
@@ -192,6 +198,24 @@ static bool check_axis_sizes(Elab *el, Span at, const char *what, const Value *a
     return true;
 }
 
+/* Axes of one name that are not the same axis. */
+static bool note_namesakes(Elab *el, const Shape *shape, const Shape *missing)
+{
+    bool found = false;
+    for (int i = 0; i < missing->rank; i++) {
+        const Label *label = missing->axes[i].label;
+        for (int j = 0; j < shape->rank; j++) {
+            const Label *other = shape->axes[j].label;
+            if (strcmp(other->name, label->name))
+                continue;
+            elab_note(el, other->span, "two axes are called %s: one was introduced here", label->name);
+            elab_note(el, label->span, "and the other one here");
+            found = true;
+        }
+    }
+    return found;
+}
+
 static bool report_unaligned(Elab *el, Span at, const char *what, const Value *big, const Value *other)
 {
     Shape missing = shape_without(&other->tensor.shape, &big->tensor.shape);
@@ -200,18 +224,12 @@ static bool report_unaligned(Elab *el, Span at, const char *what, const Value *b
         text_printf(&axes, "%s%s", i ? ", " : "", missing.axes[i].label->name);
     elab_error(el, DIAG_axis_align, at, "`%s`: neither operand has all the axes: %s and %s", what,
                value_describe(el->arena, big), value_describe(el->arena, other));
-    for (int i = 0; i < missing.rank; i++) {
-        const Label *label = missing.axes[i].label;
-        for (int j = 0; j < big->tensor.shape.rank; j++) {
-            if (big->tensor.shape.axes[j].label != label && !strcmp(big->tensor.shape.axes[j].label->name, label->name))
-                elab_note(el, label->span, "two axes are called %s but are not the same: this one and another", label->name);
-        }
-    }
     note_origin(el, big, at);
     note_origin(el, other, at);
-    elab_note(el, (Span){0},
-              "only one of them has the axis %s: repeat the other with expand(x, [%s: size]), or write outer(a, b)", axes.data,
-              missing.axes[0].label->name);
+    if (!note_namesakes(el, &big->tensor.shape, &missing))
+        elab_note(el, (Span){0},
+                  "only one of them has the axis %s: repeat the other with expand(x, [%s: size]), or write outer(a, b)",
+                  axes.data, missing.axes[0].label->name);
     return false;
 }
 
@@ -300,7 +318,8 @@ static bool check_class(Elab *el, Span at, const char *name, PointClass class, D
 }
 
 /* All operands are known now: so is the result. */
-static const Value *pointwise_known(Elab *el, IrOp op, PointClass class, PointFunction *known, const Value *const *operands, int count)
+static const Value *pointwise_known(Elab *el, IrOp op, PointClass class, PointFunction *known, const Value *const *operands,
+                                    int count)
 {
     double x[3] = {0};
     bool integers = true;

@@ -145,9 +145,9 @@ const Value *tree_zip(Elab *el, Span at, const Value *const *trees, int count, c
         if (is_poison(trees[i]))
             return &value_poison;
         if (!same_form(trees[0], trees[i]))
-            return elab_error(el, DIAG_tree_form, at, "trees of different form: %s and %s%s%s",
-                              value_describe(el->arena, trees[0]), value_describe(el->arena, trees[i]), *path ? " at " : "",
-                              path);
+            return elab_error(el, DIAG_tree_form, at, "two forms where one is needed%s: %s and %s",
+                              *path ? arena_printf(el->arena, " in `%s`", path) : "", value_describe(el->arena, trees[0]),
+                              value_describe(el->arena, trees[i]));
     }
     int children = child_count(trees[0]);
     const Value **items = arena_array(el->arena, const Value *, children + 1);

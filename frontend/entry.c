@@ -54,9 +54,10 @@ const Value *entry_instance(EntryBuild *build, const Value *model, PortRole role
 
 /* ---- sizes of the axes that nobody inside knows ---- */
 
-static bool axis_size(EntryBuild *build, const char *name, const Expr *initial, Span at, int64_t *size)
+static bool axis_size(EntryBuild *build, const char *name, const Expr *initial, Span at, Label *label)
 {
     Elab *el = build->el;
+    int64_t *size = &label->size;
     for (int i = 0; i < build->binding_count; i++) {
         if (!strcmp(build->bindings[i].axis, name)) {
             *size = build->bindings[i].size;
@@ -69,8 +70,10 @@ static bool axis_size(EntryBuild *build, const char *name, const Expr *initial, 
         initial = setting->value;
     if (initial)
         return want_size(el, elab_eval(el, build->border, initial), initial->span, "the size of an axis", size);
-    if (build->sample_sizes) {
-        *size = 16 * ++build->samples;
+    if (build->samples) {
+        *size = build->samples->first + build->samples->step * build->sample_count++;
+        label->sampled = true;
+        text_printf(&build->samples->said, "%s%s = %lld", *build->samples->said.data ? ", " : "", name, (long long)*size);
         return true;
     }
     elab_error(el, DIAG_axis_unbound, at, "the axis %s needs a size", name);
@@ -78,14 +81,15 @@ static bool axis_size(EntryBuild *build, const char *name, const Expr *initial, 
     return false;
 }
 
-static bool border_label(EntryBuild *build, const char *name, const Expr *initial, Span at)
+/* A generic hides a `dim` of its name; an axis of a type may be one. */
+static bool border_label(EntryBuild *build, const char *name, const Expr *initial, Span at, bool generic)
 {
     Elab *el = build->el;
-    if (label_existing(el, build->border, name))
+    if (generic ? env_find(build->border, name, NULL) != NULL : label_existing(el, build->border, name) != NULL)
         return true;
     Label *label = label_new(el, build->border->activation, name, SIZE_UNKNOWN, at);
     env_bind(el, build->border, name, value_axis(el->arena, label, SIZE_UNKNOWN), false, at);
-    return axis_size(build, name, initial, at, &label->size);
+    return axis_size(build, name, initial, at, label);
 }
 
 /* `C: 2*B` says its size itself; every other label of a parameter is bound from outside. */
@@ -94,7 +98,7 @@ static bool border_type(EntryBuild *build, const TypeExpr *type)
     for (int i = 0; type && i < type->axes.count; i++) {
         const AxisExpr *axis = &type->axes.items[i];
         const char *name = axis->rest || (axis->label && axis->size) ? NULL : type_axis_label(axis);
-        if (name && !border_label(build, name, NULL, axis->span))
+        if (name && !border_label(build, name, NULL, axis->span, false))
             return false;
     }
     for (int i = 0; type && i < type->items.count; i++) {
@@ -112,7 +116,7 @@ static bool bind_border(EntryBuild *build, const Decl *decl)
 {
     for (int i = 0; i < decl->generics.count; i++) {
         const Generic *generic = &decl->generics.items[i];
-        if (!border_label(build, generic->name, generic->initial, generic->span))
+        if (!border_label(build, generic->name, generic->initial, generic->span, true))
             return false;
     }
     for (int i = 0; i < decl->params.count; i++) {
@@ -301,8 +305,63 @@ static bool init_specialise(EntryBuild *build, const Entry *entry, const Decl *d
                      param->span);
     }
     if (!instance->instance->leaves.count)
-        elab_error(el, DIAG_entry_type, param->span, "the model of `%s` has no parameters", entry->name);
+        elab_error(el, DIAG_entry_type, param->span, "the model of `%s` has no parameters: it is a function", entry->name);
     return !el->errors;
+}
+
+/* ---- models that may have no user yet ---- */
+
+/* The model with made-up sizes; null if it needs arguments that nobody can make up. */
+static const Value *sample_model(EntryBuild *build, const Decl *decl)
+{
+    Elab *el = build->el;
+    Value *model = arena_copy(el->arena, module_lookup(el, el->program->modules.items[0], decl->name), sizeof *model);
+    for (int i = 0; i < decl->params.count; i++) {
+        if (!decl->params.items[i].initial)
+            return NULL;
+    }
+    for (int i = 0; i < decl->generics.count; i++) {
+        const Generic *axis = &decl->generics.items[i];
+        Label *label = label_new(el, build->border->activation, axis->name, SIZE_UNKNOWN, axis->span);
+        if (!axis_size(build, axis->name, axis->initial, axis->span, label))
+            return &value_poison;
+        GivenGeneric given = {axis->name, label, label->size, axis->span};
+        list_push(el->arena, &model->model.generics, given);
+    }
+    model->model.given = true;
+    return model;
+}
+
+/* A method whose parameters all have types or defaults, on inputs of them. */
+static bool check_method(EntryBuild *build, const Value *instance, const Decl *method)
+{
+    Elab *el = build->el;
+    for (int i = 0; i < method->params.count; i++) {
+        if (!method->params.items[i].type && !method->params.items[i].initial)
+            return true;
+    }
+    Call call = {.span = method->name_span, .name = method->name};
+    call.env = build->border = env_new_body(el, instance->instance->env);
+    if (!bind_border(build, method) || !entry_arguments(build, method, &call))
+        return false;
+    const Value *value = call_value(el, instance_member(el, instance, method->name, method->name_span), &call);
+    return !is_poison(value);
+}
+
+static bool model_specialise(EntryBuild *build, const Decl *decl)
+{
+    Elab *el = build->el;
+    const Value *model = sample_model(build, decl);
+    if (!model || is_poison(model))
+        return !model;
+    model_initial(el, model, decl->name, decl->name_span);
+    const Value *instance = entry_instance(build, model, PORT_parameter, decl->name, decl->name_span);
+    bool ok = instance->kind == VALUE_instance;
+    for (int i = 0; ok && i < decl->members.count; i++) {
+        if (decl->members.items[i]->kind == DECL_fn)
+            ok &= check_method(build, instance, decl->members.items[i]);
+    }
+    return ok && !el->errors;
 }
 
 /* ---- one entry ---- */
@@ -317,12 +376,12 @@ static void add_key_port(EntryBuild *build)
 }
 
 Specialised *specialise(const Program *program, Arena *arena, const Entry *entry, const Decl *decl, const Binding *bindings,
-                        int binding_count, bool sample_sizes, DiagSink *diags)
+                        int binding_count, SampleSizes *samples, DiagSink *diags)
 {
     int before = diags->list.count + diags->dropped;
     Elab *el = elab_new(arena, program, diags);
     elab_open(el, entry->kind == ENTRY_init ? arena_printf(arena, "init_%s", entry->name) : entry->name);
-    EntryBuild build = {.el = el, .bindings = bindings, .binding_count = binding_count, .sample_sizes = sample_sizes};
+    EntryBuild build = {.el = el, .bindings = bindings, .binding_count = binding_count, .samples = samples};
     build.out = arena_new_of(arena, Specialised);
     build.out->module = el->module;
     build.out->func = el->root->func;
@@ -334,6 +393,8 @@ Specialised *specialise(const Program *program, Arena *arena, const Entry *entry
         ok = optimiser_specialise(&build, decl);
     else if (entry->kind == ENTRY_init)
         ok = init_specialise(&build, entry, decl);
+    else if (decl->kind == DECL_model)
+        ok = model_specialise(&build, decl);
     else
         ok = function_specialise(&build, decl);
     add_key_port(&build);

@@ -319,23 +319,25 @@ static void lexer_inner_character(Lexer *lexer, const char *where, bool *reporte
     lexer->at += size ? size : 1;
 }
 
-static void lexer_escape(Lexer *lexer, Text *value)
+/* False if it is none, which has been said. */
+static bool lexer_escape(Lexer *lexer, Text *value)
 {
     unsigned char c = lexer_peek(lexer, 1);
     if (c == '\n' || c == '\r' || lexer->at + 1 >= lexer->length) {
         lexer->at++; /* the string is open: that is said at its end */
-        return;
+        return true;
     }
     static const char from[] = "nt\"\\", to[] = "\n\t\"\\";
     const char *found = c ? strchr(from, c) : NULL;
     if (found) {
         text_add(value, &to[found - from], 1);
         lexer->at += 2;
-        return;
+        return true;
     }
     diag_report(lexer->diags, DIAG_bad_escape, lexer_span(lexer, lexer->at, lexer->at + 2),
                 c > ' ' && c < 0x7f ? "'\\%c' is no escape: \\n, \\t, \\\" and \\\\ are" : "no escape starts like this", c);
     lexer->at++;
+    return false;
 }
 
 static bool lexer_at_line_end(const Lexer *lexer)
@@ -344,15 +346,16 @@ static bool lexer_at_line_end(const Lexer *lexer)
     return lexer->at >= lexer->length || c == '\n' || (c == '\r' && lexer_peek(lexer, 1) == '\n');
 }
 
+/* One with a mistake in it is no string: what it would name is not looked for. */
 static void lexer_string(Lexer *lexer)
 {
     uint32_t start = lexer->at++;
-    bool reported = false;
+    bool reported = false, fine = true;
     Text value = text_new(lexer->arena);
     while (!lexer_at_line_end(lexer) && lexer_peek(lexer, 0) != '"') {
         uint32_t from = lexer->at;
         if (lexer_peek(lexer, 0) == '\\') {
-            lexer_escape(lexer, &value);
+            fine &= lexer_escape(lexer, &value);
             continue;
         }
         lexer_inner_character(lexer, "string", &reported);
@@ -361,10 +364,11 @@ static void lexer_string(Lexer *lexer)
     if (lexer_at_line_end(lexer)) {
         diag_report(lexer->diags, DIAG_open_string, lexer_span(lexer, start, lexer->at),
                     "this string has no closing '\"' before the end of its line");
+        fine = false;
     } else {
         lexer->at++;
     }
-    Token *token = lexer_add(lexer, TOK_string, start);
+    Token *token = lexer_add(lexer, fine && !reported ? TOK_string : TOK_error, start);
     token->text = value.data;
 }
 
@@ -443,7 +447,7 @@ static void lexer_quoted(Lexer *lexer)
         lexer->at++;
     diag_report(lexer->diags, DIAG_bad_character, lexer_span(lexer, start, lexer->at),
                 "a string stands in double quotes; a prime ' ends a name, as in C'");
-    lexer_add(lexer, TOK_string, start)->text = "";
+    lexer_add(lexer, TOK_error, start)->text = "";
 }
 
 static bool lexer_matches(const Lexer *lexer, const char *text)

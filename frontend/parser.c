@@ -117,6 +117,19 @@ void parse_hint(Parser *parser, const char *text)
     diag_note(parser->diags, (Span){0}, "%s", text);
 }
 
+void parse_new_name(Parser *parser, Table *seen, const char *what, const char *name, Span at)
+{
+    if (parser->panicking || !*name)
+        return;
+    const Span *before = table_get(seen, name);
+    if (!before) {
+        table_put(seen, name, arena_copy(parser->arena, &at, sizeof at));
+        return;
+    }
+    diag_report(parser->diags, DIAG_duplicate_name, at, "the %s `%s` stands twice", what, name);
+    diag_note(parser->diags, *before, "it stands here before");
+}
+
 bool parse_expect(Parser *parser, TokenKind kind, const char *what)
 {
     if (parse_accept(parser, kind))
@@ -175,10 +188,18 @@ bool parse_more(const Parser *parser, TokenKind closer)
 void parse_fail_unclosed(Parser *parser, Bracket bracket, TokenKind closer)
 {
     Span opener = parse_span_of(parser, &parser->tokens.items[bracket.token]);
-    if (parse_fail(parser, DIAG_unclosed, parse_found_span(parser), "expected %s to close the '%c' of line %d, found %s",
-                   token_kind_text(closer), parser->source->text[opener.start], span_position(opener).line,
-                   parse_found(parser)))
+    bool outer = parse_at_outer_declaration(parser);
+    Span at = outer ? parse_span_of(parser, parse_peek(parser)) : parse_found_span(parser);
+    if (parse_fail(parser, DIAG_unclosed, at, "expected %s to close the '%c' of line %d, found %s", token_kind_text(closer),
+                   parser->source->text[opener.start], span_position(opener).line,
+                   outer ? "a new declaration" : parse_found(parser)))
         diag_note(parser->diags, opener, "this is not closed");
+}
+
+void parse_fail_closer(Parser *parser)
+{
+    Span at = parse_span_of(parser, parse_peek(parser));
+    parse_fail(parser, DIAG_unclosed, at, "this '%c' closes nothing", parser->source->text[at.start]);
 }
 
 /* Whether what stands there cannot be inside brackets, so that a closing one must be missing. */

@@ -62,14 +62,16 @@ static const char *parse_doc(Parser *parser, uint32_t start)
     return first < low ? doc.data : NULL;
 }
 
-static Param parse_one_param(Parser *parser)
+static Param parse_one_param(Parser *parser, Table *seen)
 {
     Param param = {0};
+    Span name;
     uint32_t start = parse_peek(parser)->start;
     bool tuple = parse_at(parser, TOK_left_paren);
     if (tuple && parse_fail_expected(parser, "the name of a parameter"))
         parse_hint(parser, "a parameter is one name; take a tuple apart inside: let (a, b) = p");
-    param.name = parse_expect_name(parser, "the name of a parameter", NULL);
+    param.name = parse_expect_name(parser, "the name of a parameter", &name);
+    parse_new_name(parser, seen, "parameter", param.name, name);
     if (parse_accept(parser, TOK_colon))
         param.type = parse_type(parser);
     if (parse_accept(parser, TOK_assign))
@@ -78,10 +80,10 @@ static Param parse_one_param(Parser *parser)
     return param;
 }
 
-void parse_param_list(Parser *parser, Bracket bracket, ParamList *params)
+void parse_param_list(Parser *parser, Bracket bracket, Table *seen, ParamList *params)
 {
     while (parse_more(parser, TOK_right_paren) && !parse_at(parser, TOK_semicolon)) {
-        Param param = parse_one_param(parser);
+        Param param = parse_one_param(parser, seen);
         list_push(parser->arena, params, param);
         if (parse_at(parser, TOK_semicolon) || !parse_separator(parser, bracket, TOK_right_paren))
             break;
@@ -95,20 +97,23 @@ static void parse_params(Parser *parser, Decl *decl)
         return;
     }
     Bracket bracket = parse_open(parser);
-    parse_param_list(parser, bracket, &decl->params);
+    Table seen = table_new(parser->arena);
+    parse_param_list(parser, bracket, &seen, &decl->params);
     if (decl->kind == DECL_rule) {
         if (!parse_accept(parser, TOK_semicolon) && parse_fail_expected(parser, "';' and the tangents of the parameters"))
             parse_hint(parser, "a rule takes values and then tangents: derivative of f(x, y; tx, ty) { ... }");
-        parse_param_list(parser, bracket, &decl->tangents);
+        parse_param_list(parser, bracket, &seen, &decl->tangents);
     }
     parse_close(parser, bracket, TOK_right_paren);
 }
 
-static Generic parse_one_generic(Parser *parser)
+static Generic parse_one_generic(Parser *parser, Table *seen)
 {
     Generic generic = {0};
+    Span name;
     uint32_t start = parse_peek(parser)->start;
-    generic.name = parse_expect_name(parser, "the name of an axis", NULL);
+    generic.name = parse_expect_name(parser, "the name of an axis", &name);
+    parse_new_name(parser, seen, "axis parameter", generic.name, name);
     bool colon = parse_at(parser, TOK_colon);
     if (colon && parse_fail_expected(parser, "',' or '='"))
         parse_hint(parser, "an axis gets a default size by '=': fn f[C, D = 64](...)");
@@ -123,8 +128,9 @@ static void parse_generics(Parser *parser, Decl *decl)
     if (!parse_at(parser, TOK_left_bracket) || parse_peek(parser)->line_start)
         return;
     Bracket bracket = parse_open(parser);
+    Table seen = table_new(parser->arena);
     while (parse_more(parser, TOK_right_bracket)) {
-        Generic generic = parse_one_generic(parser);
+        Generic generic = parse_one_generic(parser, &seen);
         list_push(parser->arena, &decl->generics, generic);
         if (!parse_separator(parser, bracket, TOK_right_bracket))
             break;
@@ -305,8 +311,7 @@ static void parse_fail_no_declaration(Parser *parser, bool in_model)
     const Token *token = parse_peek(parser), *next = parse_ahead(parser, 1);
     bool closer = token->kind == TOK_right_brace || token->kind == TOK_right_paren || token->kind == TOK_right_bracket;
     if (closer) {
-        parse_fail(parser, DIAG_unclosed, parse_span_of(parser, token), "this '%c' closes nothing",
-                   parser->source->text[token->start]);
+        parse_fail_closer(parser);
         return;
     }
     const char *lesson = token->kind == TOK_name ? parse_foreign_word(token->text) : NULL;
@@ -352,6 +357,10 @@ static void parse_declaration_end(Parser *parser, bool in_model)
         parse_at(parser, TOK_right_brace))
         return;
     TokenKind kind = parse_peek(parser)->kind;
+    if (kind == TOK_right_paren || kind == TOK_right_bracket) {
+        parse_fail_closer(parser);
+        return;
+    }
     if (!parse_fail_expected(parser, in_model ? "the end of the member" : "the end of the declaration"))
         return;
     if (kind == TOK_left_brace)
@@ -406,11 +415,14 @@ static bool parse_at_end_of_members(const Parser *parser)
     return parse_at(parser, TOK_right_brace) || parse_at(parser, TOK_end) || (form && !form->in_model);
 }
 
-static void parse_member(Parser *parser, Decl *decl)
+static void parse_member(Parser *parser, Decl *decl, Table *seen)
 {
+    int before = decl->members.count;
     int messages = parser->diags->list.count + parser->diags->dropped;
     parse_declaration(parser, true, &decl->members);
     bool said = parser->diags->list.count + parser->diags->dropped > messages;
+    for (int i = before; i < decl->members.count; i++)
+        parse_new_name(parser, seen, "member", decl->members.items[i]->name, decl->members.items[i]->name_span);
     parser->panicking = said && parse_at_end_of_members(parser) && !parse_at(parser, TOK_right_brace);
 }
 
@@ -429,9 +441,10 @@ static void parse_model(Parser *parser, Decl *decl)
         return;
     }
     Bracket bracket = parse_open(parser);
+    Table seen = table_new(parser->arena);
     while (!parser->panicking && !parse_at_end_of_members(parser))
         if (!parse_accept(parser, TOK_semicolon))
-            parse_member(parser, decl);
+            parse_member(parser, decl, &seen);
     parse_close(parser, bracket, TOK_right_brace);
 }
 

@@ -95,7 +95,9 @@ Expr *parse_finish(Parser *parser, Expr *expr)
     int height = height_of_children(expr) + 1;
     expr->span = parse_span_from(parser, expr->span.start);
     if (height > AST_MAX_HEIGHT) {
-        if (parse_fail(parser, DIAG_too_deep, expr->span, "this is nested more than %d deep", AST_MAX_HEIGHT))
+        bool chain = expr->kind == EXPR_binary && !expr->parenthesised;
+        const char *what = chain ? "this chain of operators is longer than %d" : "this is nested more than %d deep";
+        if (parse_fail(parser, DIAG_too_deep, expr->span, what, AST_MAX_HEIGHT))
             parse_hint(parser, "give parts of it names with 'let'");
         return parse_error_node(parser, expr->span.start);
     }
@@ -306,15 +308,17 @@ static Expr *parse_list(Parser *parser)
     return parse_finish(parser, list);
 }
 
-static Field parse_record_field(Parser *parser, TokenKind sign)
+static Field parse_record_field(Parser *parser, TokenKind sign, Table *seen)
 {
     uint32_t start = parse_peek(parser)->start;
     Field field = {0};
+    Span name;
     if (parse_at(parser, TOK_string)) {
         if (parse_fail_expected(parser, "the name of a field"))
             parse_hint(parser, "names of fields have no quotes: { a: 1 }");
     } else {
-        field.name = parse_expect_name(parser, "the name of a field", NULL);
+        field.name = parse_expect_name(parser, "the name of a field", &name);
+        parse_new_name(parser, seen, "field", field.name, name);
     }
     bool other = parse_at(parser, sign == TOK_colon ? TOK_assign : TOK_colon);
     const char *what = arena_printf(parser->arena, "%s and the value of '%s'", token_kind_text(sign), field.name);
@@ -329,9 +333,10 @@ Expr *parse_record(Parser *parser, TokenKind sign)
 {
     Expr *record = parse_node(parser, EXPR_record, parse_peek(parser)->start);
     Bracket bracket = parse_open(parser);
+    Table seen = table_new(parser->arena);
     while (parse_more(parser, TOK_right_brace) && !parse_at_outer_declaration(parser)) {
         int start = parser->at;
-        Field field = parse_record_field(parser, sign);
+        Field field = parse_record_field(parser, sign, &seen);
         bool comma = parse_separator(parser, bracket, TOK_right_brace);
         if (parser->panicking) {
             parse_skip(parser, start, true);
@@ -585,7 +590,8 @@ static Expr *parse_lambda(Parser *parser)
         list_push(parser->arena, &expr->params, param);
     } else {
         Bracket bracket = parse_open(parser);
-        parse_param_list(parser, bracket, &expr->params);
+        Table seen = table_new(parser->arena);
+        parse_param_list(parser, bracket, &seen, &expr->params);
         parse_close(parser, bracket, TOK_right_paren);
     }
     parse_expect(parser, TOK_maps_to, "'=>'");

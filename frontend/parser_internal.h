@@ -5,6 +5,7 @@
 #ifndef CM_FRONTEND_PARSER_INTERNAL_H
 #define CM_FRONTEND_PARSER_INTERNAL_H
 
+#include "base/table.h"
 #include "frontend/lexer.h"
 
 typedef struct Parser {
@@ -46,6 +47,8 @@ bool parse_fail_expected(Parser *parser, const char *what);
 bool parse_expect(Parser *parser, TokenKind kind, const char *what); /* `what`: "'->' and a type" */
 const char *parse_expect_name(Parser *parser, const char *what, Span *span);
 void parse_hint(Parser *parser, const char *text); /* a note without a place */
+/* Reports a name that a list has already; `seen` starts as table_new(parser->arena) and holds where each name stood. */
+void parse_new_name(Parser *parser, Table *seen, const char *what, const char *name, Span at);
 
 /* ( [ { and what closes it.  parse_more is true while another item follows; the separator is a comma. */
 Bracket parse_open(Parser *parser);
@@ -53,6 +56,7 @@ bool parse_more(const Parser *parser, TokenKind closer);
 bool parse_separator(Parser *parser, Bracket bracket, TokenKind closer);
 void parse_close(Parser *parser, Bracket bracket, TokenKind closer);
 void parse_fail_unclosed(Parser *parser, Bracket bracket, TokenKind closer);
+void parse_fail_closer(Parser *parser); /* the token at hand closes nothing */
 
 /* Goes on after a failure: to the end of the statement (or field, if commas end it) that began at token `start`. */
 void parse_skip(Parser *parser, int start, bool comma_ends);
@@ -76,7 +80,7 @@ Expr *parse_error_node(Parser *parser, uint32_t start);
 Expr *parse_finish(Parser *parser, Expr *expr);       /* sets the span's end and the height; refuses trees too high */
 Expr *parse_block(Parser *parser, const char *whose); /* "of 'if'" */
 Expr *parse_record(Parser *parser, TokenKind sign);   /* { name: e } or { name = e } */
-void parse_param_list(Parser *parser, Bracket bracket, ParamList *params); /* up to ')' or ';' */
+void parse_param_list(Parser *parser, Bracket bracket, Table *seen, ParamList *params); /* up to ')' or ';' */
 TypeExpr *parse_type(Parser *parser);
 bool parse_is_dtype(const char *name);
 Pattern *parse_pattern(Parser *parser);

@@ -43,6 +43,11 @@ static Stmt *parse_for(Parser *parser)
     if (!parse_accept(parser, TOK_in) && parse_fail_expected(parser, "'in' and a range or a list"))
         parse_hint(parser, "a loop is written 'for i in 0..n { ... }' or 'for x in xs { ... }'");
     stmt->value = parse_condition(parser, "for");
+    const Expr *end = stmt->value->kind == EXPR_range ? stmt->value->b : NULL;
+    if (end && (end->kind == EXPR_block || end->kind == EXPR_record) && !parse_at(parser, TOK_left_brace) &&
+        parse_fail(parser, DIAG_syntax, stmt->value->a ? stmt->value->a->span : stmt->value->span,
+                   "the range of a loop has two ends"))
+        parse_hint(parser, "a loop is written 'for i in 0..n { ... }'");
     stmt->body = parse_block(parser, " of 'for'");
     return stmt;
 }
@@ -193,7 +198,7 @@ static void parse_fail_statement_end(Parser *parser, int start)
     bool one_name = parser->at == start + 1 && first->kind == TOK_name;
     bool closer = token->kind == TOK_right_paren || token->kind == TOK_right_bracket;
     if (closer) {
-        parse_fail(parser, DIAG_unclosed, at, "this '%c' closes nothing", parser->source->text[token->start]);
+        parse_fail_closer(parser);
         return;
     }
     if (!parse_fail(parser, DIAG_syntax, at, "expected the end of the statement, found %s", parse_found(parser)))

@@ -114,9 +114,12 @@ static TypeExpr *parse_record_type(Parser *parser)
 {
     TypeExpr *type = parse_type_node(parser, TYPE_record, parse_peek(parser)->start);
     Bracket bracket = parse_open(parser);
+    Table seen = table_new(parser->arena);
     while (parse_more(parser, TOK_right_brace)) {
         TypeField field = {0};
-        field.name = parse_expect_name(parser, "the name of a field", NULL);
+        Span name;
+        field.name = parse_expect_name(parser, "the name of a field", &name);
+        parse_new_name(parser, &seen, "field", field.name, name);
         parse_expect(parser, TOK_colon, "':' and the field's type");
         field.type = parse_type(parser);
         list_push(parser->arena, &type->fields, field);

@@ -41,6 +41,20 @@ static const Value *dim_value(Elab *el, const Decl *decl, const Value *value, Sp
     return value_axis(el->arena, label_new(el, NULL, decl->name, size, decl->name_span), SIZE_UNKNOWN);
 }
 
+/* The constants that are being evaluated stand in the table in the order in which they were asked for. */
+static const Value *defined_by_itself(Elab *el, const ModuleState *state, const Decl *decl)
+{
+    bool after = false;
+    elab_error(el, DIAG_recursion, decl->name_span, "`%s` is defined by itself", decl->name);
+    for (int i = 0; i < state->busy.count; i++) {
+        const Decl *other = state->busy.entries[i].value;
+        if (after && other)
+            elab_note(el, other->name_span, "by way of `%s`", other->name);
+        after |= other == decl;
+    }
+    return &value_poison;
+}
+
 /* Evaluates a `dim`, a `let` or a model with its arguments given: once, where no tensor can be made. */
 static const Value *constant_value(Elab *el, const Module *module, const Decl *decl)
 {
@@ -50,7 +64,7 @@ static const Value *constant_value(Elab *el, const Module *module, const Decl *d
     if (known)
         return known;
     if (table_get(&state->busy, decl->name))
-        return elab_error(el, DIAG_recursion, decl->name_span, "`%s` is defined by itself", decl->name);
+        return defined_by_itself(el, state, decl);
     table_put(&state->busy, decl->name, (void *)decl);
     const Expr *expr = constant_expr(el, module, decl);
     Frame *frame = el->frame;
@@ -121,9 +135,10 @@ static const Value *predefined(Elab *el, const char *name)
     return value;
 }
 
-static const Value *unknown_name(Elab *el, const Env *env, const char *name, Span at)
+/* Everything that a name might have meant here. */
+static WordList names_in_scope(Elab *el, const Env *env)
 {
-    LIST(const char *) known = {0};
+    WordList known = {0};
     for (const Env *scope = env; scope; scope = scope->parent) {
         for (const Local *binding = scope->bindings; binding; binding = binding->next)
             list_push(el->arena, &known, binding->name);
@@ -141,12 +156,19 @@ static const Value *unknown_name(Elab *el, const Env *env, const char *name, Spa
     const char *const *builtins = builtin_names(el, &count);
     for (int i = 0; i < count; i++)
         list_push(el->arena, &known, builtins[i]);
-    elab_error(el, DIAG_unknown_name, at, "there is no `%s` here", name);
-    elab_suggest(el, name, known.items, known.count);
+    return known;
+}
+
+static const Value *unknown_name(Elab *el, const Env *env, const char *name, Span at, bool before_dot)
+{
+    WordList known = names_in_scope(el, env);
+    elab_error_once(el, DIAG_unknown_name, at, "there is no `%s` here", name);
+    if (!elab_suggest(el, name, known.items, known.count) && before_dot)
+        elab_note(el, (Span){0}, "a module of the library is imported first: `import std.%s`", name);
     return &value_poison;
 }
 
-const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at)
+static const Value *find_name(Elab *el, const Env *env, const char *name)
 {
     const Local *binding = env_find(env, name, NULL);
     if (binding)
@@ -158,19 +180,34 @@ const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at)
     const Value *value = module ? module_lookup(el, module, name) : NULL;
     for (int i = 0; !value && i < el->program->open.count; i++)
         value = module_lookup(el, el->program->open.items[i], name);
-    if (!value)
-        value = predefined(el, name);
-    return value ? value : unknown_name(el, env, name, at);
+    return value ? value : predefined(el, name);
+}
+
+const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at)
+{
+    const Value *value = find_name(el, env, name);
+    return value ? value : unknown_name(el, env, name, at, false);
+}
+
+const Value *elab_lookup_owner(Elab *el, const Env *env, const char *name, Span at)
+{
+    const Value *value = find_name(el, env, name);
+    return value ? value : unknown_name(el, env, name, at, true);
 }
 
 /* ---- loading ---- */
+
+typedef struct OpenImport {
+    const char *path;
+    Span from; /* the import that wants it */
+} OpenImport;
 
 typedef struct Loader {
     Program *program;
     const ProgramReader *reader;
     DiagSink *diags;
-    Table by_path;           /* path -> Module that is loaded */
-    LIST(const char *) open; /* being loaded, from the outside in */
+    Table by_path;         /* path -> Module that is loaded */
+    LIST(OpenImport) open; /* being loaded, from the outside in */
 } Loader;
 
 static void declare(Loader *loader, Module *module, Decl *decl)
@@ -201,11 +238,13 @@ static Module *load_module(Loader *loader, const Source *source, const char *nam
 static bool check_cycle(Loader *loader, const char *path, const Decl *decl)
 {
     for (int i = 0; i < loader->open.count; i++) {
-        if (strcmp(loader->open.items[i], path))
+        if (strcmp(loader->open.items[i].path, path))
             continue;
-        diag_report(loader->diags, DIAG_import_cycle, decl->span, "this import leads back to %s", path);
-        for (int j = i; j < loader->open.count; j++)
-            diag_note(loader->diags, (Span){0}, "%s is being read, and imports", loader->open.items[j]);
+        bool itself = i == loader->open.count - 1;
+        diag_report(loader->diags, DIAG_import_cycle, decl->span, itself ? "%s imports itself" : "this import leads back to %s",
+                    path);
+        for (int j = i + 1; j < loader->open.count; j++)
+            diag_note(loader->diags, loader->open.items[j].from, "%s is imported here", loader->open.items[j].path);
         return false;
     }
     if (loader->open.count < MOST_IMPORTS)
@@ -214,7 +253,7 @@ static bool check_cycle(Loader *loader, const char *path, const Decl *decl)
     return false;
 }
 
-static Module *read_module(Loader *loader, const char *path, const char *name, const char **reason)
+static Module *read_module(Loader *loader, const char *path, const char *name, Span from, const char **reason)
 {
     Arena *arena = loader->program->arena;
     Module *loaded = table_get(&loader->by_path, path);
@@ -228,7 +267,8 @@ static Module *read_module(Loader *loader, const char *path, const char *name, c
         return NULL;
     Source *source = arena_new_of(arena, Source);
     *source = (Source){arena_copy_text(arena, path, strlen(path)), text, length};
-    list_push(arena, &loader->open, source->name);
+    OpenImport open = {source->name, from};
+    list_push(arena, &loader->open, open);
     Module *module = load_module(loader, source, name);
     loader->open.count--;
     table_put(&loader->by_path, path, module);
@@ -242,7 +282,7 @@ static void import(Loader *loader, Module *module, const Decl *decl)
     const char *reason = NULL;
     if (!check_cycle(loader, path, decl))
         return;
-    Module *imported = read_module(loader, path, decl->name, &reason);
+    Module *imported = read_module(loader, path, decl->name, decl->span, &reason);
     if (!imported) {
         diag_report(loader->diags, DIAG_import_missing, decl->span, "cannot import %s: %s", decl->path, reason);
         return;
@@ -280,7 +320,7 @@ static Module *load_module(Loader *loader, const Source *source, const char *nam
 static void load_prelude(Loader *loader)
 {
     const char *reason = NULL;
-    Module *prelude = read_module(loader, "std.prelude", "prelude", &reason);
+    Module *prelude = read_module(loader, "std.prelude", "prelude", (Span){0}, &reason);
     if (!prelude)
         return;
     list_push(loader->program->arena, &loader->program->open, prelude);
@@ -423,7 +463,8 @@ Program *program_load(Arena *arena, const Source *source, const ProgramReader *r
     Program *program = arena_new_of(arena, Program);
     program->arena = arena;
     Loader loader = {.program = program, .reader = reader, .diags = diags, .by_path = table_new(arena)};
-    list_push(arena, &loader.open, source->name);
+    OpenImport open = {source->name, {0}};
+    list_push(arena, &loader.open, open);
     load_module(&loader, source, "this file");
     load_prelude(&loader);
     if (diags->list.count + diags->dropped > before)
@@ -437,14 +478,78 @@ Program *program_load(Arena *arena, const Source *source, const ProgramReader *r
     return diags->list.count + diags->dropped > before ? NULL : program;
 }
 
+/* With other sizes the program may be right. */
+static bool is_about_sizes(const Diag *diag)
+{
+    return diag->code == DIAG_axis_size || diag->code == DIAG_division_exact || diag->code == DIAG_requirement ||
+           diag->code == DIAG_index_range || diag->code == DIAG_too_large;
+}
+
+static void check_with(Program *program, const Entry *entry, const Decl *decl, SampleSizes *samples, DiagSink *diags)
+{
+    Arena *arena = arena_new(NULL, NULL);
+    jmp_buf *escape = arena_set_escape(program->arena, NULL);
+    arena_set_escape(program->arena, escape);
+    arena_set_escape(arena, escape);
+    samples->said = text_new(diags->arena);
+    specialise(program, arena, entry, decl, NULL, 0, samples, diags);
+    arena_free(arena);
+}
+
+static bool says(const DiagSink *sink, const Diag *diag)
+{
+    for (int i = 0; i < sink->list.count; i++) {
+        if (!strcmp(sink->list.items[i].text, diag->text))
+            return true;
+    }
+    return false;
+}
+
+/* Messages that other sizes do not give tell the sizes that do. */
+static void note_sizes(DiagSink *diags, int first, const DiagSink *other, const char *said)
+{
+    for (int i = first; i < diags->list.count; i++) {
+        Diag *diag = &diags->list.items[i];
+        DiagNote note = {.text = arena_printf(diags->arena, "nobody gave sizes here, so this was checked with %s", said)};
+        if (diag->code == DIAG_requirement || !says(other, diag))
+            list_push(diags->arena, &diag->notes, note);
+    }
+}
+
+/* Sizes that divide by 16, sizes that divide by 3 and 5, too, and equal sizes: what is right with one of them may be meant so.
+ */
+static void check_entry(Program *program, const Entry *entry, const Decl *decl, DiagSink *diags)
+{
+    SampleSizes samples[] = {{.first = 16, .step = 16}, {.first = 240, .step = 240}, {.first = 48}};
+    enum { SAMPLES = sizeof samples / sizeof samples[0] };
+    DiagSink others[SAMPLES];
+    int first = diags->list.count;
+    check_with(program, entry, decl, &samples[0], diags);
+    for (int i = first; i < diags->list.count; i++) {
+        if (!is_about_sizes(&diags->list.items[i]) || diags->dropped)
+            return;
+    }
+    for (int i = 1; i < SAMPLES && diags->list.count > first && *samples[0].said.data; i++) {
+        others[i] = diag_sink_new(diags->arena);
+        check_with(program, entry, decl, &samples[i], &others[i]);
+        if (!others[i].list.count)
+            diags->list.count = first;
+    }
+    if (diags->list.count > first && *samples[0].said.data)
+        note_sizes(diags, first, &others[1], samples[0].said.data);
+}
+
 bool program_check(Program *program, DiagSink *diags)
 {
     int before = diags->list.count + diags->dropped;
-    for (int i = 0; i < program->entries.count; i++) {
-        Arena *arena = arena_new(NULL, NULL);
-        arena_set_escape(arena, arena_set_escape(program->arena, NULL));
-        specialise(program, arena, &program->entries.items[i], program->entry_decls.items[i], NULL, 0, true, diags);
-        arena_free(arena);
+    const File *file = program->modules.items[0]->file;
+    for (int i = 0; i < program->entries.count; i++)
+        check_entry(program, &program->entries.items[i], program->entry_decls.items[i], diags);
+    for (int i = 0; i < file->decls.count; i++) {
+        const Decl *decl = file->decls.items[i];
+        Entry entry = {ENTRY_fn, decl->name, NULL, decl->name_span};
+        if (decl->kind == DECL_model && !decl->value)
+            check_entry(program, &entry, decl, diags);
     }
     return diags->list.count + diags->dropped == before;
 }
@@ -455,7 +560,7 @@ Specialised *program_specialise(Program *program, Arena *arena, const Entry *ent
     for (int i = 0; i < program->entries.count; i++) {
         const Entry *own = &program->entries.items[i];
         if (own->kind == entry->kind && !strcmp(own->name, entry->name))
-            return specialise(program, arena, own, program->entry_decls.items[i], bindings, binding_count, false, diags);
+            return specialise(program, arena, own, program->entry_decls.items[i], bindings, binding_count, NULL, diags);
     }
     diag_report(diags, DIAG_unknown_name, entry->span, "the program has no entry `%s`", entry->name);
     return NULL;

@@ -49,8 +49,12 @@ IrType shape_type(const Shape *shape, DType dtype)
 void shape_print(const Shape *shape, Text *out)
 {
     text_puts(out, "[");
-    for (int i = 0; i < shape->rank; i++)
-        text_printf(out, "%s%s: %lld", i ? ", " : "", shape->axes[i].label->name, (long long)shape->axes[i].size);
+    for (int i = 0; i < shape->rank; i++) {
+        const Axis *axis = &shape->axes[i];
+        text_printf(out, "%s%s", i ? ", " : "", axis->label->name);
+        if (!axis->label->sampled || axis->label->size != axis->size)
+            text_printf(out, ": %lld", (long long)axis->size);
+    }
     text_puts(out, "]");
 }
 
@@ -164,7 +168,9 @@ bool value_as_number(const Value *value, Number *number)
 
 static void describe_number(const Value *value, Text *out)
 {
-    if (value->number.whole)
+    if (value->number.whole && value->number.decimal && fabs(value->number.real) < 1e15)
+        text_printf(out, "the number %.1f", value->number.real);
+    else if (value->number.whole)
         text_printf(out, "the number %lld", (long long)value->number.integer);
     else
         text_printf(out, "the number %.6g", value->number.real);
@@ -172,7 +178,7 @@ static void describe_number(const Value *value, Text *out)
 
 static void describe_model(const char *article, const ModelValue *model, Text *out)
 {
-    text_printf(out, "%s model %s", article, model->decl->name);
+    text_printf(out, "%s model `%s`", article, model->decl->name);
 }
 
 const char *value_describe(Arena *arena, const Value *value)
@@ -201,7 +207,7 @@ const char *value_describe(Arena *arena, const Value *value)
         if (value->group.count)
             text_printf(&out, "a tuple of %d", value->group.count);
         else
-            text_puts(&out, "nothing (a block that ends in no expression)");
+            text_puts(&out, "nothing (a block that ends in no expression, an `if` without `else`)");
         break;
     case VALUE_record:
         text_puts(&out, "a record {");

@@ -31,6 +31,7 @@ typedef struct Label {
     struct Label *outer; /* what the caller calls it, where it said so */
     int64_t size;        /* what its name means as a number; SIZE_UNKNOWN; SIZE_VARIES if the body gave it several */
     bool free;           /* made by use in a body, not declared by a signature, generic or dim */
+    bool sampled;        /* nobody gave its size: `cmc check` made one up */
     Span span;           /* where it came from */
 } Label;
 
@@ -48,7 +49,7 @@ int shape_find(const Shape *shape, const Label *label); /* -1 if absent */
 bool shape_has_all(const Shape *shape, const Shape *of);
 bool shape_same_order(const Shape *a, const Shape *b); /* the same labels in the same order */
 IrType shape_type(const Shape *shape, DType dtype);
-void shape_print(const Shape *shape, Text *out); /* [B: 64, C: 3] */
+void shape_print(const Shape *shape, Text *out); /* [B: 64, C: 3]; sizes that were made up are left out */
 Shape shape_without(const Shape *shape, const Shape *drop);
 
 /* ---- values ---- */
@@ -106,7 +107,7 @@ typedef struct Argument {
     const char *name;   /* null: by position */
     const Expr *expr;   /* null where the value came from elsewhere */
     const Value *value; /* null until evaluated */
-    Span span;
+    Span span, whole;   /* without and with its name */
 } Argument;
 
 typedef struct Call { /* one call as its callee sees it */

@@ -25,6 +25,16 @@ static const StdText *find_std(const char *name)
     return NULL;
 }
 
+static const char *no_such_module(Arena *arena, const char *path)
+{
+    LIST(const char *) known = {0};
+    for (const StdText *text = std_texts; text->name; text++)
+        list_push(arena, &known, text->name);
+    const char *near = closest_word(path, known.items, known.count);
+    return arena_printf(arena, near ? "the library has no such module; did you mean %s?" : "the library has no such module",
+                        near);
+}
+
 static const char *read_by_host(const Reader *reader, Arena *arena, const char *path, const char **text, size_t *length)
 {
     const char *given = NULL;
@@ -57,7 +67,7 @@ static const char *read_import(void *state, Arena *arena, const char *path, cons
         *text = embedded->text;
         *length = embedded->length;
     } else if (strncmp(path, "std.", 4) == 0) {
-        reason = arena_printf(arena, "the library has no module %s", path);
+        reason = no_such_module(arena, path);
     } else {
         reason = (reader->options->read ? read_by_host : read_by_system)(reader, arena, path, text, length);
     }
