@@ -10,22 +10,36 @@ DiagSink diag_sink_new(Arena *arena)
     return (DiagSink){.arena = arena};
 }
 
+static bool is_there(const DiagSink *sink, const Diag *diag)
+{
+    for (int i = 0; i < sink->list.count && diag->span.source; i++) {
+        const Diag *other = &sink->list.items[i];
+        if (other->code == diag->code && other->span.source == diag->span.source && other->span.start == diag->span.start &&
+            other->span.end == diag->span.end && !strcmp(other->text, diag->text))
+            return true;
+    }
+    return false;
+}
+
 void diag_report(DiagSink *sink, DiagCode code, Span at, const char *format, ...)
 {
-    if (sink->list.count >= (sink->limit ? sink->limit : DEFAULT_LIMIT)) {
-        sink->dropped++;
-        return;
-    }
     va_list args;
     va_start(args, format);
     Diag diag = {.code = code, .span = at, .text = arena_vprintf(sink->arena, format, args)};
     va_end(args);
+    sink->repeated = is_there(sink, &diag);
+    if (sink->repeated)
+        return;
+    if (sink->list.count >= (sink->limit ? sink->limit : DEFAULT_LIMIT)) {
+        sink->dropped++;
+        return;
+    }
     list_push(sink->arena, &sink->list, diag);
 }
 
 void diag_note(DiagSink *sink, Span at, const char *format, ...)
 {
-    if (!sink->list.count || sink->dropped)
+    if (!sink->list.count || sink->dropped || sink->repeated)
         return;
     Diag *diag = &sink->list.items[sink->list.count - 1];
     va_list args;

@@ -40,12 +40,13 @@ typedef struct Diag {
     LIST(DiagNote) notes;
 } Diag;
 
-/* A sink keeps diagnostics in order; after `limit` it drops further ones and says so. */
+/* A sink keeps diagnostics in order, each once; after `limit` it drops further ones and says so. */
 typedef struct DiagSink {
     Arena *arena;
     LIST(Diag) list;
-    int limit;   /* 0 means 20 */
-    int dropped; /* how many did not fit */
+    int limit;     /* 0 means 20 */
+    int dropped;   /* how many did not fit */
+    bool repeated; /* the last one was there already: its notes are, too */
 } DiagSink;
 
 DiagSink diag_sink_new(Arena *arena);

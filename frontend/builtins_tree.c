@@ -105,7 +105,7 @@ static const Value *sum_parts(Elab *el, Call *call, TreeCall *tree)
             return value;
         tree_parts(el, value, "", &parts[i]);
         if (i && parts[i].count != parts[0].count)
-            return elab_error(el, DIAG_tree_form, call->span, "two forms where one is needed: %s and %s",
+            return elab_error(el, DIAG_tree_form, call->span, "these differ in form: %s and %s",
                               value_describe(el->arena, arg_value(el, call, 1)), value_describe(el->arena, value));
     }
     tree->call = call;

@@ -426,7 +426,7 @@ const Value *data_batch(EntryBuild *build, const DataSet *set, const char *field
 
 const Decl *program_find(const Program *program, DeclKind kind, const char *name);
 bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink *diags);
-extern const char *const train_keys[]; /* of a train block; ends in null */
+extern const char *const train_keys[];                                               /* of a train block; ends in null */
 const Expr *train_field(const Program *program, const Decl *decl, const char *name); /* with settings; null if absent */
 bool train_loss(Elab *el, const Program *program, const Decl *decl, const Value **loss);
 Specialised *specialise(const Program *program, Arena *arena, const Entry *entry, const Decl *decl, const Binding *bindings,

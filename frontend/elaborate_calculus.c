@@ -111,6 +111,17 @@ static const Value *value_of(Elab *el, Span at, const Derived *derived)
 
 /* ---- arguments ---- */
 
+/* What is differentiated: the first argument. */
+static const Value *function_argument(Elab *el, Call *call)
+{
+    const Value *function = arg_value(el, call, 0);
+    bool fits = function->kind == VALUE_function || function->kind == VALUE_builtin || function->kind == VALUE_instance;
+    if (fits || is_poison(function))
+        return function;
+    return elab_error(el, DIAG_not_callable, positional(call, 0)->span, "`%s` is of a function, not of %s", call->name,
+                      value_describe(el->arena, function));
+}
+
 static ValueList argument_list(Elab *el, const Value *value, bool *several)
 {
     ValueList args = {0};
@@ -139,19 +150,25 @@ static bool is_zero(const Value *value)
 static const Value *tangent_like(Elab *el, Span at, const char *what, const Value *tangent, const Value *primal)
 {
     Number number;
-    const Value *pair[2] = {primal, tangent};
-    DType dtype = primal->tensor.dtype;
-    if (tangent->kind != VALUE_tensor && !value_as_number(tangent, &number))
-        return elab_error(el, DIAG_type_mismatch, at, "the %s of %s cannot be %s", what, value_describe(el->arena, primal),
-                          value_describe(el->arena, tangent));
-    if (tangent->kind == VALUE_tensor && !shape_has_all(&primal->tensor.shape, &tangent->tensor.shape)) {
-        Shape extra = shape_without(&tangent->tensor.shape, &primal->tensor.shape);
-        return elab_error(el, DIAG_axis_align, at, "the %s has the axis %s, which %s has not", what, extra.axes[0].label->name,
-                          value_describe(el->arena, primal));
+    DiagCode wrong = DIAG_COUNT;
+    if (tangent->kind != VALUE_tensor)
+        wrong = value_as_number(tangent, &number) ? DIAG_COUNT : DIAG_type_mismatch;
+    else if (!tangent->tensor.weak && tangent->tensor.dtype != primal->tensor.dtype)
+        wrong = DIAG_dtype_mismatch;
+    else if (!shape_has_all(&primal->tensor.shape, &tangent->tensor.shape))
+        wrong = DIAG_axis_align;
+    for (int i = 0; wrong == DIAG_COUNT && tangent->kind == VALUE_tensor && i < tangent->tensor.shape.rank; i++) {
+        const Axis *axis = &tangent->tensor.shape.axes[i];
+        if (primal->tensor.shape.axes[shape_find(&primal->tensor.shape, axis->label)].size != axis->size)
+            wrong = DIAG_axis_size;
     }
-    Shape shape;
-    if (!align_dtypes(el, at, what, pair, 2, &dtype) || !align_shapes(el, at, what, pair, 2, &shape))
+    if (wrong != DIAG_COUNT) {
+        elab_error(el, wrong, at, "the %s of %s cannot be %s", what, value_describe(el->arena, primal),
+                   value_describe(el->arena, tangent));
+        note_origin(el, primal, at);
+        note_origin(el, tangent, at);
         return &value_poison;
+    }
     return tensor_new(el, operand_ref(el, at, tangent, &primal->tensor.shape, primal->tensor.dtype), &primal->tensor.shape);
 }
 
@@ -160,6 +177,7 @@ static const Value *take_tangent(Elab *el, const Value *const *pair, int count, 
     (void)count, (void)path;
     Tangents *tangents = state;
     const Value *primal = pair[0], *tangent = pair[1], *used = NULL;
+    Span at = span_contains(tangents->at, tangent->span) ? tangent->span : tangents->at;
     Number number;
     if (value_as_number(primal, &number) && !is_zero(tangent))
         primal = tensor_from_number(el, tangents->at, primal, is_float_tensor(tangent) ? tangent->tensor.dtype : DT_f32);
@@ -167,12 +185,11 @@ static const Value *take_tangent(Elab *el, const Value *const *pair, int count, 
         return &value_poison;
     if (!is_zero(tangent)) {
         if (!is_float_tensor(primal)) {
-            elab_error(el, DIAG_integer_tangent, tangents->at, "%s has no tangent: only floats have",
-                       value_describe(el->arena, primal));
+            elab_error(el, DIAG_integer_tangent, at, "%s has no tangent: only floats have", value_describe(el->arena, primal));
             elab_note(el, (Span){0}, "give 0 as its tangent");
             return &value_poison;
         }
-        used = tangent_like(el, tangents->at, "tangent", tangent, primal);
+        used = tangent_like(el, at, "tangent", tangent, primal);
         if (is_poison(used))
             return used;
     }
@@ -230,12 +247,15 @@ static const Value *emit_jvp(Elab *el, Span at, const Derived *derived, const Va
 
 const Value *builtin_jvp(Elab *el, Call *call)
 {
-    const Value *function = arg_value(el, call, 0), *primals = arg_value(el, call, 1), *given = arg_value(el, call, 2);
+    const Value *function = function_argument(el, call), *primals = arg_value(el, call, 1), *given = arg_value(el, call, 2);
     if (is_poison(function) || is_poison(primals) || is_poison(given))
         return &value_poison;
     Tangents tangents = {.at = positional(call, 2)->span};
     int before = el->errors;
-    primals = tree_zip(el, call->span, (const Value *[]){primals, given}, 2, "", take_tangent, &tangents);
+    const Value *zipped = tree_zip(el, tangents.at, (const Value *[]){primals, given}, 2, "", take_tangent, &tangents);
+    if (is_poison(zipped) && !tangents.list.count)
+        elab_note(el, (Span){0}, "the tangents have the form of the arguments");
+    primals = zipped;
     if (is_poison(primals) || el->errors > before)
         return &value_poison;
     bool several;
@@ -329,11 +349,13 @@ static const Value *call_pullback(Elab *el, const Value *function, Call *call)
     const Value *cotangent = call_arg(el, call, 0);
     if (is_poison(cotangent))
         return cotangent;
-    Seeds seeds = {.at = call->span};
+    Seeds seeds = {.at = call->args[0].span};
     int before = el->errors;
-    tree_zip(el, call->span, (const Value *[]){pullback->derived.value, cotangent}, 2, "", take_cotangent, &seeds);
-    if (el->errors > before)
+    tree_zip(el, seeds.at, (const Value *[]){pullback->derived.value, cotangent}, 2, "", take_cotangent, &seeds);
+    if (el->errors > before) {
+        elab_note(el, (Span){0}, "the cotangent has the form of the result");
         return &value_poison;
+    }
     ValueList found = {0}, trees = {0};
     if (seeds.list.count && pullback->derived.params.count)
         emit_vjp(el, call->span, &pullback->derived, &seeds, &found);
@@ -362,7 +384,7 @@ static const Value *float_part(Elab *el, const Value *part, void *state)
 
 const Value *builtin_vjp(Elab *el, Call *call)
 {
-    const Value *function = arg_value(el, call, 0), *primals = arg_value(el, call, 1);
+    const Value *function = function_argument(el, call), *primals = arg_value(el, call, 1);
     if (is_poison(function) || is_poison(primals))
         return &value_poison;
     Pullback *pullback = arena_new_of(el->arena, Pullback);
@@ -389,12 +411,28 @@ static bool check_scalar(Elab *el, Span at, const Value *value)
     return false;
 }
 
+static bool has_floats(Elab *el, const Value *tree)
+{
+    ValueList tensors = {0};
+    bool any = false;
+    tree_tensors(el, tree, &tensors);
+    for (int i = 0; i < tensors.count; i++)
+        any |= is_float_tensor(tensors.items[i]);
+    return any || is_poison(tree);
+}
+
 bool gradients(Elab *el, Env *env, Span at, const Value *function, const Value *const *args, int count, const bool *wanted,
                const Value **value, ValueList *out)
 {
     const Value **floats = arena_array(el->arena, const Value *, count + 1);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
         floats[i] = wanted[i] ? tree_map(el, args[i], float_part, &at) : args[i];
+        if (wanted[i] && !has_floats(el, floats[i])) {
+            elab_error(el, DIAG_integer_tangent, at, "there is no gradient by %s: only floats have one",
+                       value_describe(el->arena, floats[i]));
+            return false;
+        }
+    }
     Derived derived;
     if (!derive(el, env, at, function, floats, count, wanted, NULL, &derived) || !check_scalar(el, at, derived.value))
         return false;
@@ -438,8 +476,9 @@ static const Value *call_grad(Elab *el, const Value *function, Call *call)
     }
     for (int i = 0; i < data->places.count; i++) {
         if (data->places.items[i] < 0 || data->places.items[i] >= call->count)
-            return elab_error(el, DIAG_arity, call->span, "the gradient by argument %lld of a call with %d",
-                              (long long)data->places.items[i], call->count);
+            return elab_error(el, DIAG_arity, call->span,
+                              "the gradient is by argument %lld, counted from 0, but the call has %d argument%s",
+                              (long long)data->places.items[i], call->count, call->count == 1 ? "" : "s");
         wanted[data->places.items[i]] = true;
     }
     const Value *value;
@@ -460,7 +499,7 @@ static const Value *call_grad(Elab *el, const Value *function, Call *call)
 static const Value *make_grad(Elab *el, Call *call, bool with_value)
 {
     GradData *data = arena_new_of(el->arena, GradData);
-    data->function = arg_value(el, call, 0);
+    data->function = function_argument(el, call);
     data->with_value = with_value;
     if (is_poison(data->function))
         return data->function;
@@ -563,7 +602,7 @@ static const Value *rule_result(Elab *el, const Value *const *pair, int count, c
     RuleResults *results = state;
     if (!is_float_tensor(pair[0]))
         return pair[1];
-    const Value *tangent = tangent_like(el, results->at, "tangent of the result", pair[1], pair[0]);
+    const Value *tangent = tangent_like(el, results->at, "tangent", pair[1], pair[0]);
     if (!is_poison(tangent))
         ir_result(results->frame->func, tensor_ref(el, tangent, results->at), NULL);
     return tangent;
@@ -612,8 +651,9 @@ const Value *call_custom(Elab *el, const Value *function, Call *call, const Decl
     if (!match_arguments(el, scratch, function->function.decl->name, &function->function.decl->params, call, args, places))
         return &value_poison;
     if (rule->params.count != count || rule->tangents.count != count) {
-        elab_error(el, DIAG_arity, rule->name_span, "the derivative of %s takes its %d arguments and as many tangents",
-                   rule->name, count);
+        elab_error(el, DIAG_arity, rule->name_span, "the derivative of `%s` takes its %d argument%s and as many tangents",
+                   rule->name, count, count == 1 ? "" : "s");
+        elab_note(el, function->function.decl->name_span, "the function is declared here");
         return &value_poison;
     }
     Frame *own, *other;
@@ -624,7 +664,8 @@ const Value *call_custom(Elab *el, const Value *function, Call *call, const Decl
     const Value *tangent = custom_side(el, &by_rule, call, args, count, true, &again, &other);
     if (is_poison(value) || is_poison(tangent))
         return &value_poison;
-    RuleResults results = {call->span, other};
+    Span at = rule->body->span;
+    RuleResults results = {at, other};
     ValueList tensors = {0};
     int before = el->errors;
     el->frame = own;
@@ -633,7 +674,9 @@ const Value *call_custom(Elab *el, const Value *function, Call *call, const Decl
     for (int i = 0; i < tensors.count; i++)
         ir_result(own->func, tensor_ref(el, tensors.items[i], call->span), NULL);
     el->frame = other;
-    tree_zip(el, call->span, (const Value *[]){value, tangent}, 2, "", rule_result, &results);
+    tree_zip(el, at, (const Value *[]){value, tangent}, 2, "", rule_result, &results);
+    if (el->errors > before)
+        elab_note(el, function->function.decl->name_span, "the rule gives a tangent for each float of this function's result");
     el->frame = own->parent;
     if (el->errors > before || !check_captures(el, own, call->span) || !check_captures(el, other, call->span))
         return &value_poison;

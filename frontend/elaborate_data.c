@@ -132,6 +132,14 @@ static bool describe_generator(Elab *el, const Decl *decl, const Entry *entry, i
         el->errors++;
         return false;
     }
+    for (int i = 0; i < (*made)->inputs.count; i++) {
+        const Port *input = &(*made)->inputs.items[i];
+        if (input->role == PORT_key)
+            continue;
+        elab_error(el, DIAG_data_source, at, "the generator `%s` wants `%s`, but nothing can be given to it", decl->name,
+                   input->path);
+        return false;
+    }
     const IrType *type = &(*made)->outputs.items[0].type;
     if ((*made)->outputs.count == 1 && type->rank >= 1 && type->dim[0] == count)
         return true;
@@ -153,8 +161,8 @@ const Value *builtin_source_generate(Elab *el, Call *call)
     if (!hook)
         return elab_error(el, DIAG_data_source, call->span, "`generate` stands in a `data` declaration only");
     if (!given)
-        return elab_error(el, DIAG_arity, call->span, "`generate` needs the number of samples: generate(N = 8192, %s)",
-                          "two_moons");
+        return elab_error(el, DIAG_arity, call->span, "`generate` needs the number of samples: %s",
+                          builtin_find(call->name)->usage);
     if (!want_size(el, given, call->span, "the number of samples", &count))
         return &value_poison;
     const Decl *decl = function->kind == VALUE_function ? function->function.decl : NULL;

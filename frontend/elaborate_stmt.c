@@ -105,7 +105,8 @@ static void elab_assignment(Elab *el, Env *env, const Stmt *stmt)
         else if (known_items(el, binding->value, &items) && known_items(el, value, &items))
             value = value_group(el->arena, VALUE_list, items.count, items.items, NULL);
         else
-            value = elab_error(el, DIAG_type_mismatch, stmt->span, "`++=` joins lists");
+            value = elab_error(el, DIAG_type_mismatch, stmt->span, "`++=` joins lists: here it is %s and %s",
+                               value_describe(el->arena, binding->value), value_describe(el->arena, value));
     } else if (stmt->compound) {
         value = arithmetic(el, stmt->span, stmt->op, binding->value, value);
     }

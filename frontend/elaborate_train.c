@@ -81,7 +81,9 @@ static bool whole_field(Elab *el, const Decl *decl, const char *name, int64_t ot
         return false;
     if (*out >= least && *out <= INT32_MAX)
         return true;
-    elab_error(el, DIAG_train_key, expr->span, "`%s` cannot be %lld", name, (long long)*out);
+    bool low = *out < least;
+    elab_error(el, DIAG_train_key, expr->span, "`%s` is at %s %lld, not %lld", name, low ? "least" : "most",
+               low ? (long long)least : (long long)INT32_MAX, (long long)*out);
     return false;
 }
 
@@ -205,7 +207,7 @@ static bool make_sets(Train *train)
     }
     if (first_trained(train))
         return true;
-    elab_error(el, DIAG_train_key, train->decl->name_span, "the loss %s takes no model that is trained", train->loss->name);
+    elab_error(el, DIAG_train_key, train->decl->name_span, "the loss `%s` takes no model that is trained", train->loss->name);
     elab_note(el, train->loss->name_span, "it is declared here");
     return false;
 }
@@ -409,6 +411,14 @@ bool optimiser_specialise(EntryBuild *build, const Decl *decl)
 
 /* ---- the loss and its gradient ---- */
 
+static void note_fields(Elab *el, const DataSet *data)
+{
+    Text names = text_new(el->arena);
+    for (int i = 0; i < data->fields.count; i++)
+        text_printf(&names, "%s%s", i ? ", " : "", data->fields.items[i].name);
+    elab_note(el, (Span){0}, "the data set `%s` has %s", data->name, names.data);
+}
+
 static const Value *loss_argument(Train *train, const Param *param, Label *batch)
 {
     Elab *el = train->el;
@@ -433,7 +443,8 @@ static const Value *loss_argument(Train *train, const Param *param, Label *batch
     int count = 3;
     for (int i = 0; train->data && i < train->data->fields.count && count < 64; i++)
         names[count++] = train->data->fields.items[i].name;
-    elab_suggest(el, param->name, names, count);
+    if (!elab_suggest(el, param->name, names, count) && count > 3)
+        note_fields(el, train->data);
     return &value_poison;
 }
 
@@ -561,8 +572,9 @@ static const Value *keep(Train *train, const Value *finite, const Value *now, co
     if (is_poison(now))
         return now;
     if (now->kind == VALUE_tensor && now->tensor.dtype != before->tensor.dtype)
-        return elab_error(el, DIAG_train_key, at, "the optimiser turns %s into %s", value_describe(el->arena, before),
-                          value_describe(el->arena, now));
+        return elab_error(el, DIAG_train_key, run_field(train, "optimizer")->span,
+                          "`update` of the optimiser gives %s for what is %s", value_describe(el->arena, now),
+                          value_describe(el->arena, before));
     const Value *value = pointwise(el, at, "select", OP_select, POINT_select, NULL, operands, 3);
     return is_poison(value) ? value : tensor_order(el, at, value, &before->tensor.shape);
 }
@@ -616,8 +628,8 @@ static bool update_leaf(Train *train, const ModelSet *set, int leaf, const Value
     if (is_poison(result))
         return false;
     if (result->kind != VALUE_tuple || result->group.count != 2) {
-        elab_error(el, DIAG_train_key, at, "`update` of an optimiser gives (new parameter, new state), not %s",
-                   value_describe(el->arena, result));
+        elab_error(el, DIAG_train_key, run_field(train, "optimizer")->span,
+                   "`update` of an optimiser gives (new parameter, new state), not %s", value_describe(el->arena, result));
         return false;
     }
     const Value *now = keep(train, finite, result->group.items[0], param);

@@ -145,7 +145,7 @@ const Value *tree_zip(Elab *el, Span at, const Value *const *trees, int count, c
         if (is_poison(trees[i]))
             return &value_poison;
         if (!same_form(trees[0], trees[i]))
-            return elab_error(el, DIAG_tree_form, at, "two forms where one is needed%s: %s and %s",
+            return elab_error(el, DIAG_tree_form, at, "these differ in form%s: %s and %s",
                               *path ? arena_printf(el->arena, " in `%s`", path) : "", value_describe(el->arena, trees[0]),
                               value_describe(el->arena, trees[i]));
     }

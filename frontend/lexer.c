@@ -41,7 +41,7 @@ static const struct Slip {
     {"||", TOK_or, "'or' is written as a word"},
     {"**", TOK_caret, "a power is written '^'"},
     {":=", TOK_assign, "a value is bound by 'let NAME = ...'"},
-    {"%=", TOK_error, "only += -= *= /= exist; write x = x % y"},
+    {"%=", TOK_error, "only += -= *= /= ++= exist; write x = x % y"},
     {"!", TOK_not, "'not' is written as a word"},
     {"@", TOK_star, "a contraction names the axis that it sums over: dot(a, b, D)"},
     {"?", TOK_error, "a choice is written 'if c { a } else { b }'"},

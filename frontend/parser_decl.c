@@ -285,6 +285,7 @@ static void parse_data(Parser *parser, Decl *decl)
 static void parse_train(Parser *parser, Decl *decl)
 {
     decl->name = "train";
+    decl->name_span = parse_span_of(parser, parse_ahead(parser, -1));
     if (!parse_at(parser, TOK_left_brace))
         parse_name(parser, decl, "'{', or the name of a run");
     if (parse_at(parser, TOK_left_brace))

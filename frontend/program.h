@@ -26,9 +26,6 @@ typedef struct Setting { /* --set key=value, or an axis: B=64 */
 Program *program_load(Arena *arena, const Source *source, const ProgramReader *reader, const Setting *settings,
                       int setting_count, DiagSink *diags);
 
-/* Elaborates everything that nobody calls, too, at sample sizes: all that `cmc check` can find. */
-bool program_check(Program *program, DiagSink *diags);
-
 typedef enum EntryKind { ENTRY_fn, ENTRY_loss, ENTRY_sample, ENTRY_eval, ENTRY_train, ENTRY_init } EntryKind;
 
 typedef struct Entry {
@@ -78,17 +75,22 @@ typedef struct Binding {
 Specialised *program_specialise(Program *program, Arena *arena, const Entry *entry, const Binding *bindings, int binding_count,
                                 DiagSink *diags);
 
+/* Elaborates everything that nobody calls, too, at sample sizes: all that `cmc check` can find.  `visit` (which may be null)
+ * is given each entry that is right so far and says what a later stage finds wrong. */
+typedef void ProgramVisit(const Specialised *made, DiagSink *diags);
+bool program_check(Program *program, ProgramVisit *visit, DiagSink *diags);
+
 /* ---- data and training, as declared ---- */
 
 typedef enum SourceKind { DATA_idx, DATA_npy, DATA_npz, DATA_safetensors, DATA_png_folder, DATA_generate } SourceKind;
 typedef struct DataField {
     const char *name;
     SourceKind source;
-    const char *path;      /* file, as written */
-    const char *member;    /* npz, safetensors: array name */
+    const char *path;       /* file, as written */
+    const char *member;     /* npz, safetensors: array name */
     const Entry *generator; /* generate: an entry to run once with axis N = count */
-    int64_t count;         /* generate */
-    IrType type;           /* of one sample as it lies in the file (without the sample axis); sizes are checked against the file */
+    int64_t count;          /* generate */
+    IrType type; /* of one sample as it lies in the file (without the sample axis); sizes are checked against the file */
     Span span;
 } DataField;
 typedef struct DataSet {
@@ -99,7 +101,7 @@ const DataSet *program_data(const Program *program, const char *name);
 
 typedef struct TrainRun {
     const char *name;
-    const DataSet *data;   /* null: a loss without data */
+    const DataSet *data; /* null: a loss without data */
     int64_t batch, steps, seed, log_every, save_every;
     LIST(const char *) models; /* names of the model sets it trains or uses */
 } TrainRun;

@@ -184,9 +184,10 @@ static void parse_callees(Parser *parser, IrNode *node)
 static IrOp take_op(Scanner *scan)
 {
     IrOp op = OP_param;
+    size_t start = scan->start;
     const char *word = scan_take_word(scan, "a primitive");
     if (!scan->failed && (!ir_op_from_name(word, &op) || op == OP_param))
-        scan_fail(scan, "there is no primitive `%s`", word);
+        scan_fail_at(scan, scan_span(scan, start), "there is no primitive `%s`", word);
     return op;
 }
 

@@ -141,11 +141,12 @@ static void control_shares(LinearCheck *check, const IrNode *node, const Share *
 
 /* ---- the walk ---- */
 
-static void report(LinearCheck *check, const IrFunc *func, const IrNode *node)
+static void report(LinearCheck *check, const IrNode *node)
 {
     check->failed = true;
-    diag_report(check->diags, DIAG_rule_not_linear, node->span, "`%s` in @%s is not linear in the tangents",
-                ir_op_info[node->op].name, func->name);
+    diag_report(check->diags, DIAG_rule_not_linear, node->span, "a derivative rule is linear in its tangents, but this is not");
+    diag_note(check->diags, (Span){0}, "`%s` of tangents: they may be scaled by values and added, nothing else",
+              ir_op_info[node->op].name);
 }
 
 static void shares_of(LinearCheck *check, const IrFunc *func, const Share *args, Share *results)
@@ -164,11 +165,11 @@ static void shares_of(LinearCheck *check, const IrFunc *func, const Share *args,
             of_control[at] = arena_array(arena, Share, ir_result_count(node));
             control_shares(check, node, share, of_control[at]);
             if (check->failed && reported == check->diags->list.count)
-                report(check, func, node);
+                report(check, node);
         } else {
             share[at] = share_of_node(func, node, share);
             if (share[at] == SHARE_mixed)
-                report(check, func, node);
+                report(check, node);
         }
     }
     for (int i = 0; i < func->results.count && !check->failed; i++)
@@ -186,7 +187,7 @@ bool linear_check(const IrFunc *rule, int first, DiagSink *diags)
     shares_of(&check, rule, args, results);
     for (int i = 0; i < rule->results.count && !check.failed; i++) {
         if (results[i] == SHARE_value)
-            report(&check, rule, ir_node(rule, rule->results.items[i]));
+            report(&check, ir_node(rule, rule->results.items[i]));
     }
     return !check.failed;
 }

@@ -185,6 +185,21 @@ static int64_t most_alive(Placing *placing)
     return most;
 }
 
+static void report_limit(const Plan *plan, int64_t limit, DiagSink *diags)
+{
+    const PlanBuffer *largest = NULL;
+    for (int i = 0; i < plan->buffers.count; i++) {
+        const PlanBuffer *buffer = &plan->buffers.items[i];
+        if (in_arena(buffer) && (!largest || buffer->bytes > largest->bytes))
+            largest = buffer;
+    }
+    diag_report(diags, DIAG_memory_limit, (Span){0}, "'%s' needs %lld bytes for its values; at most %lld are allowed",
+                plan->name, (long long)plan->arena_bytes, (long long)limit);
+    if (largest)
+        diag_note(diags, (Span){0}, "the largest, %s, has %lld", largest->name ? largest->name : "one without a name",
+                  (long long)largest->bytes);
+}
+
 bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags)
 {
     Placing placing = {.plan = plan};
@@ -207,8 +222,7 @@ bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags)
         plan->buffers.items[list[i].buffer].offset = list[i].offset;
     plan->lower_bound = most_alive(&placing);
     if (options->memory_limit && plan->arena_bytes > options->memory_limit) {
-        diag_report(diags, DIAG_memory_limit, (Span){0}, "'%s' needs %lld bytes for its values; at most %lld are allowed",
-                    plan->name, (long long)plan->arena_bytes, (long long)options->memory_limit);
+        report_limit(plan, options->memory_limit, diags);
         return false;
     }
     return true;

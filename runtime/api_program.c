@@ -518,12 +518,19 @@ cm_status program_specialise_entry(ApiCall *call, cm_program *program, Arena *ar
 
 /* ---- checking and formatting ---- */
 
+static void check_derivatives(const Specialised *made, DiagSink *diags)
+{
+    pass_derive(made->module, diags);
+}
+
 static cm_status check_body(ApiCall *call, void *parameters)
 {
     cm_program *program = parameters;
     api_lock(call, &program->mutex);
     api_borrow_arena(call, program->arena);
-    return program_check(program->program, &call->diags) && !call->diags.list.count ? CM_OK : api_blame_program(call);
+    return program_check(program->program, check_derivatives, &call->diags) && !call->diags.list.count
+               ? CM_OK
+               : api_blame_program(call);
 }
 
 cm_status cm_check(cm_program *program, cm_error **error)

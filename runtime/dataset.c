@@ -176,8 +176,9 @@ static bool load_field(Arena *arena, const DataField *field, const DatasetOption
         return true;
     diag_report(diags, DIAG_data_type, field->span, "field '%s', %s: expected %s, found %s", field->name,
                 source_text(arena, field), samples_text(arena, &field->type), array_type_text(arena, &out->type));
-    if (out->type.dtype == DT_f64 && field->type.dtype == DT_f32)
-        diag_note(diags, (Span){0}, "declare it as f64 and write `|> (x => x as f32)`, or save it as 32-bit floats");
+    if (out->type.dtype != field->type.dtype)
+        diag_note(diags, (Span){0}, "declare it as %s, which is what the file holds, and write `|> (x => x as %s)` after it",
+                  dtype_name(out->type.dtype), dtype_name(field->type.dtype));
     return false;
 }
 

@@ -102,10 +102,12 @@ START_TEST(messages_name_field_source_expected_and_found)
     ck_assert_reason(failure_of(field("x", DATA_idx, "images-idx3-ubyte", NULL, type_2(DT_u8, 28, 28))),
                      "field 'x', idx(\"images-idx3-ubyte\"): expected u8[N,28,28], found u8[5,4,3]");
     ck_assert_reason(failure_of(field("x", DATA_idx, "images-idx3-ubyte", NULL, type_2(DT_f32, 4, 3))), "expected f32[N,4,3]");
+    ck_assert_int_eq(diags.list.items[diags.list.count - 1].code, DIAG_data_type);
     ck_assert_reason(failure_of(field("x", DATA_npz, "stored.npz", "x", type_1(DT_f32, 3))), "npz(\"stored.npz\", \"x\")");
     ck_assert_reason(failure_of(field("x", DATA_npz, "stored.npz", "q", type_1(DT_f32, 3))), "has no array 'q'");
     ck_assert_reason(failure_of(field("x", DATA_npy, "scalar_i64.npy", NULL, ir_scalar(DT_i64))), "expected i64[N], found i64");
     ck_assert_reason(failure_of(field("x", DATA_npy, "empty_u8.npy", NULL, type_1(DT_u8, 3))), "has no samples");
+    ck_assert_int_eq(diags.list.items[diags.list.count - 1].code, DIAG_data_samples);
     ck_assert_reason(failure_of(field("x", DATA_npy, "f32.npx", NULL, ir_scalar(DT_u8))), "there is no '");
     ck_assert_int_eq(diags.list.items[diags.list.count - 1].code, DIAG_data_missing);
     ck_assert_reason(failure_of(field("x", DATA_npy, "rgb.png", NULL, ir_scalar(DT_u8))), "not an .npy file");

@@ -1,6 +1,7 @@
 /* Diagnostics: each wrong program under tests/golden/diag gives exactly the messages that stand below it. */
 #include "frontend/program.h"
 #include "golden.h"
+#include "passes/passes.h"
 #include "runtime/std.h"
 
 #include <check.h>
@@ -65,8 +66,8 @@ static Entry find_entry(const Program *program, const char *name)
     return (Entry){ENTRY_fn, name, NULL, {0}};
 }
 
-/* `# specialise: f B=4 C=8`: what only the sizes of one call show. */
-static void specialise_one(Arena *arena, Program *program, const char *line, DiagSink *diags)
+/* `# specialise: f B=4 C=8`: what only the sizes of one call show, compiled if it says `# memory: 100`, in bytes. */
+static void specialise_one(Arena *arena, const Golden *golden, Program *program, const char *line, DiagSink *diags)
 {
     Binding bindings[8];
     int count = 0;
@@ -77,7 +78,17 @@ static void specialise_one(Arena *arena, Program *program, const char *line, Dia
         size_t axis = strcspn(at, "=");
         bindings[count++] = (Binding){arena_copy_text(arena, at, axis), strtoll(at + axis + 1, NULL, 10)};
     }
-    program_specialise(program, arena, &entry, bindings, count, diags);
+    Specialised *made = program_specialise(program, arena, &entry, bindings, count, diags);
+    const char *memory = golden_word(arena, golden, "memory", 0);
+    PipelineOptions options = {.stop_after = -1};
+    options.lower.memory_limit = memory ? strtoll(memory, NULL, 10) : 0;
+    if (made && memory)
+        pipeline_run(made->module, made->func->name, &options, diags);
+}
+
+static void check_derivatives(const Specialised *made, DiagSink *diags)
+{
+    pass_derive(made->module, diags);
 }
 
 static void check_program(Arena *arena, const Golden *golden, DiagSink *diags)
@@ -91,9 +102,9 @@ static void check_program(Arena *arena, const Golden *golden, DiagSink *diags)
     Program *program = program_load(arena, source, &reader, settings, count, diags);
     const char *line = golden_word(arena, golden, "specialise", 0);
     if (program && line)
-        specialise_one(arena, program, line, diags);
+        specialise_one(arena, golden, program, line, diags);
     else if (program)
-        program_check(program, diags);
+        program_check(program, check_derivatives, diags);
 }
 
 static void check_text(Arena *arena, const Golden *golden, DiagSink *diags)

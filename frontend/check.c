@@ -1,0 +1,83 @@
+/* Checking: every entry and model at sample sizes, so that what nobody calls is elaborated, too. */
+#include "frontend/elaborate.h"
+
+#include <string.h>
+
+/* With other sizes the program may be right. */
+static bool is_about_sizes(const Diag *diag)
+{
+    return diag->code == DIAG_axis_size || diag->code == DIAG_division_exact || diag->code == DIAG_requirement ||
+           diag->code == DIAG_index_range || diag->code == DIAG_too_large;
+}
+
+static void check_with(Program *program, const Entry *entry, const Decl *decl, ProgramVisit *visit, SampleSizes *samples,
+                       DiagSink *diags)
+{
+    Arena *arena = arena_new(NULL, NULL);
+    jmp_buf *escape = arena_set_escape(program->arena, NULL);
+    arena_set_escape(program->arena, escape);
+    arena_set_escape(arena, escape);
+    samples->said = text_new(diags->arena);
+    const Specialised *made = specialise(program, arena, entry, decl, NULL, 0, samples, diags);
+    if (made && visit)
+        visit(made, diags);
+    arena_free(arena);
+}
+
+static bool says(const DiagSink *sink, const Diag *diag)
+{
+    for (int i = 0; i < sink->list.count; i++) {
+        if (!strcmp(sink->list.items[i].text, diag->text))
+            return true;
+    }
+    return false;
+}
+
+/* Messages that other sizes do not give tell the sizes that do. */
+static void note_sizes(DiagSink *diags, int first, const DiagSink *other, const char *said)
+{
+    for (int i = first; i < diags->list.count; i++) {
+        Diag *diag = &diags->list.items[i];
+        DiagNote note = {.text = arena_printf(diags->arena, "nobody gave sizes here, so this was checked with %s", said)};
+        if (diag->code == DIAG_requirement || !says(other, diag))
+            list_push(diags->arena, &diag->notes, note);
+    }
+}
+
+/* Sizes that divide by 16, sizes that divide by 3 and 5, too, and equal sizes: what is right with one of them may be meant so.
+ */
+static void check_entry(Program *program, const Entry *entry, const Decl *decl, ProgramVisit *visit, DiagSink *diags)
+{
+    SampleSizes samples[] = {{.first = 16, .step = 16}, {.first = 240, .step = 240}, {.first = 48}};
+    enum { SAMPLES = sizeof samples / sizeof samples[0] };
+    DiagSink others[SAMPLES];
+    int first = diags->list.count;
+    check_with(program, entry, decl, visit, &samples[0], diags);
+    for (int i = first; i < diags->list.count; i++) {
+        if (!is_about_sizes(&diags->list.items[i]) || diags->dropped)
+            return;
+    }
+    for (int i = 1; i < SAMPLES && diags->list.count > first && *samples[0].said.data; i++) {
+        others[i] = diag_sink_new(diags->arena);
+        check_with(program, entry, decl, visit, &samples[i], &others[i]);
+        if (!others[i].list.count)
+            diags->list.count = first;
+    }
+    if (diags->list.count > first && *samples[0].said.data)
+        note_sizes(diags, first, &others[1], samples[0].said.data);
+}
+
+bool program_check(Program *program, ProgramVisit *visit, DiagSink *diags)
+{
+    int before = diags->list.count + diags->dropped;
+    const File *file = program->modules.items[0]->file;
+    for (int i = 0; i < program->entries.count; i++)
+        check_entry(program, &program->entries.items[i], program->entry_decls.items[i], visit, diags);
+    for (int i = 0; i < file->decls.count; i++) {
+        const Decl *decl = file->decls.items[i];
+        Entry entry = {ENTRY_fn, decl->name, NULL, decl->name_span};
+        if (decl->kind == DECL_model && !decl->value)
+            check_entry(program, &entry, decl, visit, diags);
+    }
+    return diags->list.count + diags->dropped == before;
+}
