@@ -312,8 +312,12 @@ void frame_unify_captures(Elab *el, Frame *a, Frame *b, int own_params)
         b->captures.items[from] = b->captures.items[i];
         b->captures.items[i] = capture;
     }
+    IrRef *order = arena_array(el->arena, IrRef, b->func->params.count + 1);
+    for (int i = 0; i < b->func->params.count; i++)
+        order[i] = i < own_params ? b->func->params.items[i] : b->captures.items[i - own_params].param;
+    ir_order_params(b->func, order);
     for (int i = 0; i < b->captures.count; i++)
-        b->func->params.items[own_params + i] = b->captures.items[i].param;
+        b->captures.items[i].param = b->func->params.items[own_params + i];
 }
 
 Snapshot snapshot_take(Elab *el)

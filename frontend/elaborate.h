@@ -106,7 +106,7 @@ Frame *frame_enter(Elab *el, const char *name);
 void frame_leave(Elab *el);
 /* The captured values as operands in the parent frame. */
 IrRef *frame_captures(Elab *el, const Frame *frame);
-/* Makes two callees of one node take the same captures in the same order. */
+/* Makes two callees of one node take the same captures in the same order: `b` is made anew, so both are complete. */
 void frame_unify_captures(Elab *el, Frame *a, Frame *b, int own_params);
 
 typedef struct Snapshot { /* what a trial elaboration may have added, so that it can be taken back */

@@ -620,7 +620,7 @@ static void order_rule_params(Elab *el, Frame *rule, int args, int tangents)
         order[count++] = func->params.items[args + tangents + i];
     for (int i = 0; i < tangents; i++)
         order[count++] = func->params.items[args + i];
-    memcpy(func->params.items, order, sizeof(IrRef) * (size_t)count);
+    ir_order_params(func, order);
 }
 
 static const Value *emit_custom(Elab *el, Call *call, const Value *value, const Inside *inside, Frame *own, Frame *rule)

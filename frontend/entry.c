@@ -371,8 +371,13 @@ static void add_key_port(EntryBuild *build)
     Elab *el = build->el;
     if (el->root_key < 0)
         return;
-    Port port = make_port(el, PORT_key, "key", *ir_type_of(build->out->func, el->root_key), NULL);
+    const IrFunc *func = build->out->func;
+    Port port = make_port(el, PORT_key, "key", *ir_type_of(func, el->root_key), NULL);
     list_push(el->arena, &build->out->inputs, port);
+    for (int i = build->out->inputs.count - 1; i > 0 && func->params.items[i] != el->root_key; i--) {
+        build->out->inputs.items[i] = build->out->inputs.items[i - 1]; /* the key became a param when something drew first */
+        build->out->inputs.items[i - 1] = port;
+    }
 }
 
 Specialised *specialise(const Program *program, Arena *arena, const Entry *entry, const Decl *decl, const Binding *bindings,

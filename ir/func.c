@@ -106,6 +106,27 @@ IrRef ir_copy_node(IrFunc *func, const IrFunc *from, IrRef ref, const IrRef *map
     return ir_emit(func, node);
 }
 
+void ir_order_params(IrFunc *func, const IrRef *order)
+{
+    Arena *arena = func->module->arena;
+    IrRef *map = arena_array(arena, IrRef, func->nodes.count + 1);
+    IrFunc *fresh = arena_new_of(arena, IrFunc); /* not in the module: it takes the place of `func` */
+    *fresh = (IrFunc){.module = func->module, .name = func->name};
+    for (int i = 0; i < func->params.count; i++) {
+        fresh->at = ir_node(func, order[i])->span;
+        map[order[i]] = ir_copy_node(fresh, func, order[i], map);
+    }
+    for (IrRef ref = 0; ref < func->nodes.count; ref++) {
+        fresh->at = ir_node(func, ref)->span;
+        if (ir_node(func, ref)->op != OP_param)
+            map[ref] = ir_copy_node(fresh, func, ref, map);
+    }
+    for (int i = 0; i < func->results.count; i++)
+        ir_result(fresh, map[func->results.items[i]], i < func->result_names.count ? func->result_names.items[i] : NULL);
+    fresh->at = func->at;
+    *func = *fresh;
+}
+
 void ir_inline_call(IrFunc *func, const IrFunc *callee, const IrRef *args, IrRef *results)
 {
     int count = callee->nodes.count, param = 0;

@@ -178,6 +178,9 @@ IrRef ir_get(IrFunc *func, IrRef node, int index);
 /* Copies `callee`'s nodes into `func`, params bound to `args`; writes callee->results.count refs to `results`. */
 void ir_inline_call(IrFunc *func, const IrFunc *callee, const IrRef *args, IrRef *results);
 
+/* Makes the function anew with its params first, in that order: refs into it from before mean nothing any more. */
+void ir_order_params(IrFunc *func, const IrRef *order);
+
 /* Copies one node of `from` into `func` with operands mapped through `map` (map[old] = new, filled for the operands). */
 IrRef ir_copy_node(IrFunc *func, const IrFunc *from, IrRef node, const IrRef *map);
 
