@@ -58,7 +58,8 @@ static inline Device *open_device(Arena *arena, Pool *pool, const char *cpu, con
     return device;
 }
 
-static inline void compile_and_run(Device *device, Kernel *kernel, void *const *buffers, Pool *pool)
+/* Runs on `one` without a pool; on `two`, if not null, with it. */
+static inline void compile_and_run_both(Device *device, Kernel *kernel, void *const *one, void *const *two, Pool *pool)
 {
     Arena *arena = arena_new(NULL, NULL);
     CpuKernel compiled;
@@ -70,9 +71,16 @@ static inline void compile_and_run(Device *device, Kernel *kernel, void *const *
         puts(text.data);
     }
     ck_assert_msg(!reason, "%s: %s", kernel->name, reason);
-    run_compiled(&compiled, buffers, pool);
+    run_compiled(&compiled, one, NULL);
+    if (two)
+        run_compiled(&compiled, two, pool);
     jit_release(code);
     arena_free(arena);
+}
+
+static inline void compile_and_run(Device *device, Kernel *kernel, void *const *buffers)
+{
+    compile_and_run_both(device, kernel, buffers, NULL, NULL);
 }
 
 #endif

@@ -132,7 +132,8 @@ static void compare(const Case *test, const char *how, const EvalTensor *wanted,
     for (int64_t i = 0; i < ir_element_count(&wanted->type); i++) {
         largest = fmax(largest, fabs(wanted->real[i]));
         error = fmax(error, fabs(wanted->real[i] - got.real[i]));
-        ck_assert_msg(!isnan(got.real[i]), "%s, %s: NaN at %lld", test->name, how, (long long)i);
+        if (isnan(got.real[i]))
+            ck_abort_msg("%s, %s: NaN at %lld", test->name, how, (long long)i);
     }
     double bound = wanted->type.dtype == DT_f64 ? 1e-13 : 2e-6;
     ck_assert_msg(error <= bound * largest, "%s, %s: error %g of %g", test->name, how, error, largest);

@@ -180,7 +180,7 @@ static void run_function(Device *device, Arena *arena, IrOp op, bool wide, int c
 {
     Kernel *kernel = function_kernel(arena, op, wide ? DT_f64 : DT_f32, count);
     void *unary[] = {a, y}, *binary[] = {a, b, y};
-    compile_and_run(device, kernel, ir_op_info[op].arity == 1 ? unary : binary, NULL);
+    compile_and_run(device, kernel, ir_op_info[op].arity == 1 ? unary : binary);
 }
 
 static void measure(const Bound *bound, bool wide, const char *cpu)
