@@ -120,6 +120,75 @@ static IrRef merge_broadcasts(IrFunc *func, const IrNode *node, const IrNode *be
     return ir_broadcast(func, below->operands[0], node->type, dims);
 }
 
+/* ---- crops: a pad that only takes away ---- */
+
+static bool is_crop(const IrNode *node)
+{
+    if (node->op != OP_pad || !all_zero(&node->attr[2]))
+        return false;
+    for (int i = 0; i < node->type.rank; i++)
+        if (node->attr[0].items[i] > 0 || node->attr[1].items[i] > 0)
+            return false;
+    return true;
+}
+
+/* A crop of a pad is one pad, or nothing. */
+static IrRef crop_pad(IrFunc *func, IrRef x, const int64_t *lo, const int64_t *hi)
+{
+    const IrNode *below = ir_node(func, x);
+    int64_t low[IR_MAX_RANK], high[IR_MAX_RANK], inner[IR_MAX_RANK] = {0};
+    bool pads = below->op == OP_pad, nothing = true;
+    for (int i = 0; i < below->type.rank; i++) {
+        low[i] = lo[i] + (pads ? below->attr[0].items[i] : 0);
+        high[i] = hi[i] + (pads ? below->attr[1].items[i] : 0);
+        inner[i] = pads ? below->attr[2].items[i] : 0;
+        nothing &= !low[i] && !high[i] && !inner[i];
+    }
+    IrRef base = pads ? below->operands[0] : x;
+    return nothing ? base : ir_pad(func, base, low, high, inner);
+}
+
+/* A crop of a convolution's places is the convolution of a crop: what nobody sees is not computed.  The gradient by the input
+ * of a padded convolution is such a one. */
+static IrRef crop_conv(IrFunc *func, const IrNode *node, IrNode conv)
+{
+    int last = node->type.rank - 1;
+    const int64_t *lo = node->attr[0].items, *hi = node->attr[1].items;
+    if (lo[0] || hi[0] || lo[last] || hi[last])
+        return -1;
+    for (int i = 0; i < conv.attr[0].count; i++)
+        if (conv.attr[0].items[i] != 1)
+            return -1;
+    IrRef x = crop_pad(func, conv.operands[0], lo, hi);
+    return ir_conv(func, x, conv.operands[1], conv.attr[0].items, conv.attr[1].items);
+}
+
+/* `uses`: of each node before the pass; a convolution that somebody sees whole is not done twice. */
+static IrRef simplify_crop(const Rebuild *rebuild, IrRef ref, const int *uses)
+{
+    IrFunc *func = rebuild->into;
+    const IrNode *node = ir_node(func, rebuild->map[ref]), *below;
+    if (!is_crop(node))
+        return -1;
+    below = ir_node(func, node->operands[0]);
+    if (below->op == OP_pad)
+        return crop_pad(func, node->operands[0], node->attr[0].items, node->attr[1].items);
+    if (below->op == OP_conv && uses[ir_node(rebuild->from, ref)->operands[0]] == 1)
+        return crop_conv(func, node, *below);
+    return -1;
+}
+
+static int *count_uses(Arena *arena, const IrFunc *func)
+{
+    int *uses = arena_array(arena, int, func->nodes.count + 1);
+    for (IrRef ref = 0; ref < func->nodes.count; ref++)
+        for (int i = 0; i < ir_node(func, ref)->operand_count; i++)
+            uses[ir_node(func, ref)->operands[i]]++;
+    for (int i = 0; i < func->results.count; i++)
+        uses[func->results.items[i]]++;
+    return uses;
+}
+
 static IrRef simplify_view(IrFunc *func, const IrNode *node)
 {
     if (!(ir_op_info[node->op].traits & TRAIT_view) || node->op == OP_concat)
@@ -173,12 +242,15 @@ static IrRef simplify_node(IrFunc *func, IrNode node)
 static void simplify_func(IrFunc *func)
 {
     Rebuild rebuild = rebuild_begin(func);
+    const int *uses = count_uses(func->module->arena, func);
     for (IrRef ref = 0; ref < func->nodes.count; ref++) {
         IrRef fresh = rebuild_copy(&rebuild, ref);
         const IrNode *node = ir_node(rebuild.into, fresh);
         if (node->op == OP_param || ir_op_info[node->op].traits & TRAIT_control)
             continue;
         IrRef simple = simplify_node(rebuild.into, *node);
+        if (simple < 0)
+            simple = simplify_crop(&rebuild, ref, uses);
         if (simple >= 0)
             rebuild.map[ref] = simple;
     }
