@@ -70,7 +70,7 @@ class Results:
 
     def put(self, case, **results):
         for name, array in flat(results, "").items():
-            self.arrays[f"{case}.{name}"] = np.ascontiguousarray(array.detach().numpy().astype(np.float32))
+            self.arrays[f"{case}.{name}"] = np.array(array.detach().numpy(), np.float32, order="C")
 
     def save(self, script):
         path = os.path.splitext(os.path.abspath(script))[0] + ".safetensors"
