@@ -69,8 +69,9 @@ class Results:
         self.arrays = {}
 
     def put(self, case, **results):
+        """Results by name; the name of the only one is empty."""
         for name, array in flat(results, "").items():
-            self.arrays[f"{case}.{name}"] = np.array(array.detach().numpy(), np.float32, order="C")
+            self.arrays[f"{case}.{name}" if name else case] = np.array(array.detach().numpy(), np.float32, order="C")
 
     def save(self, script):
         path = os.path.splitext(os.path.abspath(script))[0] + ".safetensors"
