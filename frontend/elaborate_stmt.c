@@ -131,6 +131,18 @@ static void elab_require(Elab *el, Env *env, const Stmt *stmt)
         note_sides(el, env, stmt->value);
 }
 
+/* Nothing here has effects, so a value that nobody uses is a slip: most often the rest of it stands on the next line. */
+static void elab_unused(Elab *el, Env *env, const Stmt *stmt)
+{
+    const Value *value = elab_eval(el, env, stmt->value);
+    bool unit = value->kind == VALUE_tuple && !value->group.count;
+    if (is_poison(value) || unit)
+        return;
+    elab_error(el, DIAG_unused_value, stmt->span, "nothing uses this value: %s", value_describe(el->arena, value));
+    elab_note(el, (Span){0},
+              "a line goes on if it ends with an operator, or if the next one starts with `|>`, `+`, `*` or `/`");
+}
+
 void elab_stmt(Elab *el, Env *env, const Stmt *stmt)
 {
     if (!elab_step(el, stmt->span))
@@ -155,7 +167,7 @@ void elab_stmt(Elab *el, Env *env, const Stmt *stmt)
         if (stmt->value->kind == EXPR_if)
             elab_if(el, env, stmt->value, false);
         else
-            elab_eval(el, env, stmt->value);
+            elab_unused(el, env, stmt);
         break;
     case STMT_require:
         elab_require(el, env, stmt);
