@@ -120,6 +120,18 @@ const Value *tensor_default(Elab *el, Span at, const Value *value)
     return tensor_from_number(el, at, value, number.whole && !number.decimal ? DT_i32 : DT_f32);
 }
 
+/* Beside an integer tensor 2 is an integer; 2.0 would make an integer of what was meant to be a fraction. */
+static bool check_number_meets(Elab *el, Span at, const Value *value, const Number *number, DType dtype)
+{
+    if (dtype_is_float(dtype) || dtype == DT_bool || !number->whole || !number->decimal)
+        return check_number_fits(el, at, value, number, dtype);
+    bool within = span_contains(at, value->span);
+    elab_error(el, DIAG_dtype_mismatch, within ? value->span : at, "the fraction %.17g.0 meets %s", number->real,
+               dtype_name(dtype));
+    elab_note(el, (Span){0}, "write %.17g for the whole number, or convert the other side: `x as f32`", number->real);
+    return false;
+}
+
 /* ---- casts, order, repetition ---- */
 
 const Value *tensor_cast(Elab *el, Span at, const Value *tensor, DType dtype)
@@ -289,7 +301,7 @@ bool align_dtypes(Elab *el, Span at, const char *what, const Value *const *opera
         }
         if (!strong && weak && !dtype_is_float(*dtype) && (number.decimal || !number.whole))
             *dtype = DT_f32;
-        if (!check_number_fits(el, at, operands[i], &number, *dtype))
+        if (!check_number_meets(el, at, operands[i], &number, *dtype))
             return false;
     }
     return true;

@@ -40,13 +40,15 @@ results.put("kernel", **{"": mmd})
 
 for case, size in ("eigen_even", D), ("eigen_odd", E):
     a = draw("a", size, size)
-    results.put(case, matrix=a + a.T, unit=torch.eye(size), trace=2 * a.trace(), root=square_root(a @ a.T))
+    results.put(case, matrix=a + a.T, unit=torch.eye(size), trace=2 * a.trace(), root=square_root(a @ a.T),
+                factor=torch.linalg.cholesky(a @ a.T), of_rank_two=a[:, :2] @ a[:, :2].T)
 
 logits, label = draw("logits", N, K).requires_grad_(), draw_integers("i", K, N)
 results.put("accuracy", **{"": (logits.argmax(1) == label).double().mean()})
 loss = F.cross_entropy(logits, label)
 loss.backward()
 results.put("cross_entropy", loss=loss, g=logits.grad[:5])
+results.put("cross_entropy_large", **{"": F.cross_entropy(1000 * logits, label)})
 
 d, dd = draw("x", N, D)[:5], draw("dx", N, D)[:5]
 
