@@ -34,6 +34,24 @@ run("adamw_steps", lambda p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.1), mo
 run("radam_steps", lambda p: torch.optim.RAdam(p, lr=0.05), moments)
 run("radam_short", lambda p: torch.optim.RAdam(p, lr=0.05, betas=(0.9, 0.8)), moments)
 
+
+
+def clipped(most):
+    a, b = torch.zeros(P, Q, requires_grad=True), torch.zeros(T, P, Q, requires_grad=True)
+    a.grad, b.grad = start.clone(), gradients.clone()
+    norm = torch.nn.utils.clip_grad_norm_([a, b], most)
+    return norm, {"a": a.grad, "b": b.grad}
+
+
+norm, short = clipped(0.5)
+results.put("clip", short=short, same=clipped(100.0)[1], norm=norm)
+
+mean = torch.optim.swa_utils.AveragedModel(torch.nn.ParameterList([start]), multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+mean.update_parameters(torch.nn.ParameterList([start]))  # the first update copies
+for g in gradients:
+    mean.update_parameters(torch.nn.ParameterList([g]))
+results.put("average", a=next(mean.parameters()))
+
 # ---- losses ----
 
 DATA, LEAST, MOST, RHO = 0.5, 0.002, 80.0, 7
