@@ -229,7 +229,7 @@ static void give_buffers(Lowering *lowering, Fuse *fuse, const int *params)
         if (node->op == OP_literal) {
             fuse->node[ref].buffer = add_buffer(lowering, PLACE_CONSTANT, node->type, "literal");
             lowering->plan->buffers.items[fuse->node[ref].buffer].data = node->data;
-        } else if (fuse->node[ref].stored && !control) {
+        } else if (fuse->node[ref].stored && !control && !fuse->node[ref].local) {
             fuse->node[ref].buffer = add_buffer(lowering, PLACE_ARENA, node->type, node->name);
         }
     }
@@ -245,6 +245,7 @@ static void lower_func(Lowering *lowering, const IrFunc *source, const int *para
     fuse.seen = arena_array(lowering->arena, unsigned char, func->nodes.count);
     fuse_decide(&fuse);
     fuse_group(&fuse);
+    fuse_rows(&fuse);
     if (wanted)
         fuse_place_results(&fuse, params, wanted);
     give_buffers(lowering, &fuse, params);

@@ -27,11 +27,40 @@ static StageBuilder begin(Fuse *fuse, const Group *group)
     return builder;
 }
 
+/* Kernels have their local buffers last. */
+static void move_locals_last(StageBuilder *builder)
+{
+    Arena *arena = builder->fuse->arena;
+    Kernel *kernel = builder->kernel;
+    int count = kernel->buffers.count, next = 0;
+    int *number = arena_array(arena, int, count + 1);
+    KBuffer *sorted = arena_array(arena, KBuffer, count + 1);
+    for (int local = 0; local < 2; local++)
+        for (int i = 0; i < count; i++)
+            if ((kernel->buffers.items[i].kind == K_LOCAL) == (local == 1)) {
+                sorted[next] = kernel->buffers.items[i];
+                number[i] = next++;
+            }
+    memcpy(kernel->buffers.items, sorted, (size_t)count * sizeof *sorted);
+    for (int i = 0; i < kernel->stages.count; i++) {
+        KStage *stage = &kernel->stages.items[i];
+        for (int k = 0; k < stage->insts.count; k++)
+            if (stage->insts.items[k].op == K_load)
+                stage->insts.items[k].buffer = number[stage->insts.items[k].buffer];
+        for (int k = 0; k < stage->stores.count; k++)
+            stage->stores.items[k].buffer = number[stage->stores.items[k].buffer];
+    }
+}
+
 static void finish(StageBuilder *builder, FusedKernels *out)
 {
     FusedKernel done = {.kernel = builder->kernel};
-    for (int i = 0; i < builder->plan_buffers.count; i++)
-        list_push(builder->fuse->arena, &done.args, builder->plan_buffers.items[i]);
+    for (int i = 0; i < builder->stored.count; i++) {
+        const FuseNode *node = &builder->fuse->node[builder->stored.items[i]];
+        if (!node->local)
+            list_push(builder->fuse->arena, &done.args, node->buffer);
+    }
+    move_locals_last(builder);
     list_push(builder->fuse->arena, out, done);
 }
 
@@ -54,32 +83,36 @@ static FuseIndex no_index(void)
     return index;
 }
 
+/* Axis `i` of the stage's space, each place of which gives a result: it may run outside. */
+static Affine add_map_axis(StageBuilder *builder, int i, int64_t extent)
+{
+    return i < builder->outer_count ? builder->outer[i] : add_axis(builder, extent, K_MAP);
+}
+
 static FuseIndex add_axes(StageBuilder *builder, const IrType *type)
 {
     FuseIndex index = no_index();
     for (int i = 0; i < type->rank; i++)
-        index.affine[i] = add_axis(builder, type->dim[i], K_MAP);
+        index.affine[i] = add_map_axis(builder, i, type->dim[i]);
     return index;
 }
 
 static void store_value(StageBuilder *builder, IrRef ref, const FuseIndex *index, KRef value)
 {
     KStore store = {.buffer = fuse_buffer(builder, ref, K_OUT), .dynamic = -1, .guard = -1, .value = value};
-    store.index = fuse_linear(ir_type_of(builder->fuse->func, ref), index);
+    store.index = fuse_place(builder, ref, ir_type_of(builder->fuse->func, ref), index);
     list_push(builder->fuse->arena, &builder->stage->stores, store);
 }
 
 /* ---- maps ---- */
 
-static void emit_map(Fuse *fuse, const Group *group, FusedKernels *out)
+static void emit_map_stage(StageBuilder *builder, const Group *group)
 {
-    StageBuilder builder = begin(fuse, group);
-    FuseIndex index = add_axes(&builder, ir_type_of(fuse->func, group->members.items[0]));
+    FuseIndex index = add_axes(builder, ir_type_of(builder->fuse->func, group->members.items[0]));
     for (int i = 0; i < group->members.count; i++) {
         IrRef ref = group->members.items[i];
-        store_value(&builder, ref, &index, fuse_compute(&builder, ref, &index));
+        store_value(builder, ref, &index, fuse_compute(builder, ref, &index));
     }
-    finish(&builder, out);
 }
 
 /* ---- reductions, scans and contractions: a body, accumulators, and the epilogue as tail ---- */
@@ -141,20 +174,60 @@ static void add_accumulators(StageBuilder *builder, const Group *group, const Fu
     }
 }
 
-static void emit_reduce(Fuse *fuse, const Group *group, FusedKernels *out)
+static void emit_reduce_stage(StageBuilder *builder, const Group *group)
 {
-    StageBuilder builder = begin(fuse, group);
+    const Fuse *fuse = builder->fuse;
     const IrNode *root = ir_node(fuse->func, fuse->node[group->members.items[0]].root);
     const IrType *type = ir_type_of(fuse->func, root->operands[0]);
     FuseIndex outer = no_index(), inner = no_index();
     for (int i = 0, kept = 0; i < type->rank; i++)
         if (!is_reduced(root, i))
-            outer.affine[kept++] = inner.affine[i] = add_axis(&builder, type->dim[i], K_MAP);
+            outer.affine[kept++] = inner.affine[i] = add_map_axis(builder, i, type->dim[i]);
     for (int i = 0; i < type->rank; i++)
         if (is_reduced(root, i))
-            inner.affine[i] = add_axis(&builder, type->dim[i], K_REDUCE);
-    add_accumulators(&builder, group, &inner);
-    emit_epilogues(&builder, group, &outer);
+            inner.affine[i] = add_axis(builder, type->dim[i], K_REDUCE);
+    add_accumulators(builder, group, &inner);
+    emit_epilogues(builder, group, &outer);
+}
+
+static void emit_stage(StageBuilder *builder, const Group *group)
+{
+    if (group->kind == GROUP_MAP)
+        emit_map_stage(builder, group);
+    else
+        emit_reduce_stage(builder, group);
+}
+
+static void emit_single(Fuse *fuse, const Group *group, FusedKernels *out)
+{
+    StageBuilder builder = begin(fuse, group);
+    emit_stage(&builder, group);
+    finish(&builder, out);
+}
+
+static void next_stage(StageBuilder *builder)
+{
+    builder->stage = kernel_add_stage(builder->kernel);
+    builder->stage->span = builder->kernel->span;
+    fuse_forget(builder);
+}
+
+/* Stages that share their leading axes, which run outside of all of them. */
+static void emit_rows(Fuse *fuse, const Group *group, FusedKernels *out)
+{
+    StageBuilder builder = begin(fuse, group);
+    const IrType *type = ir_type_of(fuse->func, group->members.items[0]);
+    builder.outer_count = group->outer;
+    for (int i = 0; i < group->outer; i++) {
+        builder.outer[i] = type->dim[i] == 1 ? (Affine){0} : affine_axis(builder.kernel->outer.count, 1, 0);
+        if (type->dim[i] > 1)
+            list_push(fuse->arena, &builder.kernel->outer, ((KAxis){type->dim[i], K_MAP}));
+    }
+    for (int i = 0; i < group->stages.count; i++) {
+        if (i > 0)
+            next_stage(&builder);
+        emit_stage(&builder, &group->stages.items[i]);
+    }
     finish(&builder, out);
 }
 
@@ -335,10 +408,11 @@ void fuse_emit_group(Fuse *fuse, const Group *group, FusedKernels *out)
 {
     switch (group->kind) {
     case GROUP_MAP:
-        emit_map(fuse, group, out);
-        break;
     case GROUP_REDUCE:
-        emit_reduce(fuse, group, out);
+        emit_single(fuse, group, out);
+        break;
+    case GROUP_ROWS:
+        emit_rows(fuse, group, out);
         break;
     case GROUP_SCAN:
         emit_scan(fuse, group, out);

@@ -36,36 +36,86 @@ static GroupKind kind_of(const Fuse *fuse, IrRef ref)
 typedef struct Walk {
     Fuse *fuse;
     Group *group;
-    unsigned char *seen; /* 1: reached at its own point, 2: reached elsewhere */
+    unsigned char *seen; /* 1 + the least lead with which the node was reached */
 } Walk;
 
-static void add_read(Walk *walk, IrRef ref, bool identity)
+static void add_read(Walk *walk, IrRef ref, int lead)
 {
     Group *group = walk->group;
-    for (int i = 0; i < group->reads.count; i++)
-        if (group->reads.items[i].ref == ref) {
-            group->reads.items[i].identity &= identity;
+    for (int i = 0; i < group->reads.count; i++) {
+        GroupRead *read = &group->reads.items[i];
+        if (read->ref == ref) {
+            read->lead = lead < read->lead ? lead : read->lead;
             return;
         }
-    list_push(walk->fuse->arena, &group->reads, ((GroupRead){ref, identity}));
+    }
+    list_push(walk->fuse->arena, &group->reads, ((GroupRead){ref, lead}));
 }
 
-static void walk_operands(Walk *walk, IrRef ref, bool identity)
+static bool lists(const IrInts *ints, int64_t item)
+{
+    for (int i = 0; i < ints->count; i++)
+        if (ints->items[i] == item)
+            return true;
+    return false;
+}
+
+/* Whether axis `k` of the node and of its operand have the same places, given that all axes before them have. */
+static bool keeps_axis(const IrNode *node, const IrType *operand, int k)
+{
+    if (k >= operand->rank || k >= node->type.rank)
+        return false;
+    switch (node->op) {
+    case OP_transpose:
+        return node->attr[0].items[k] == k;
+    case OP_broadcast:
+        return k < node->attr[0].count && node->attr[0].items[k] == k;
+    case OP_slice:
+        return node->attr[0].items[k] == 0 && node->attr[1].items[k] == operand->dim[k] && node->attr[2].items[k] == 1;
+    case OP_pad:
+        return !node->attr[0].items[k] && !node->attr[1].items[k] && !node->attr[2].items[k];
+    case OP_reverse:
+    case OP_cumsum:
+    case OP_sum:
+    case OP_prod:
+    case OP_reduce_max:
+    case OP_reduce_min:
+        return !lists(&node->attr[0], k);
+    case OP_reshape:
+        return operand->dim[k] == node->type.dim[k];
+    case OP_take:
+        return k < node->attr[1].items[0]; /* batch axes */
+    default:
+        return false;
+    }
+}
+
+/* The lead of a read of the operand, where the node's own is `lead`. */
+static int lead_of_operand(const Walk *walk, const IrNode *node, int operand, int lead)
+{
+    bool pointwise = (ir_op_info[node->op].traits & TRAIT_pointwise) != 0 && node->op != OP_random_bits;
+    if (pointwise)
+        return lead;
+    int kept = 0;
+    while (kept < lead && keeps_axis(node, ir_type_of(walk->fuse->func, node->operands[operand]), kept))
+        kept++;
+    return kept;
+}
+
+static void walk_operands(Walk *walk, IrRef ref, int lead)
 {
     const IrNode *node = ir_node(walk->fuse->func, ref);
-    bool pointwise = (ir_op_info[node->op].traits & TRAIT_pointwise) != 0 && node->op != OP_random_bits;
     for (int i = 0; i < node->operand_count; i++) {
         IrRef operand = node->operands[i];
-        bool same_point = identity && pointwise;
+        int of_operand = lead_of_operand(walk, node, i, lead);
         if (fuse_in_memory(walk->fuse, operand)) {
-            add_read(walk, operand, same_point);
+            add_read(walk, operand, of_operand);
             continue;
         }
-        unsigned char mark = same_point ? 1 : 2;
-        if (walk->seen[operand] & mark)
+        if (walk->seen[operand] && walk->seen[operand] <= 1 + of_operand)
             continue;
-        walk->seen[operand] |= mark;
-        walk_operands(walk, operand, same_point);
+        walk->seen[operand] = (unsigned char)(1 + of_operand);
+        walk_operands(walk, operand, of_operand);
     }
 }
 
@@ -73,12 +123,12 @@ static void collect_reads(Fuse *fuse, IrRef ref, Group *group)
 {
     Walk walk = {fuse, group, fuse->seen};
     memset(fuse->seen, 0, (size_t)fuse->func->nodes.count);
-    walk_operands(&walk, ref, true);
+    walk_operands(&walk, ref, SAME_POINT);
 }
 
 /* ---- joining ---- */
 
-static int group_of(const Fuse *fuse, IrRef ref)
+int fuse_group_of(const Fuse *fuse, IrRef ref)
 {
     const IrNode *node = ir_node(fuse->func, ref);
     if (node->op == OP_get)
@@ -107,7 +157,7 @@ static bool shares_a_read(const Fuse *fuse, const Group *group, int number, cons
 {
     for (int i = 0; i < fresh->reads.count; i++) {
         IrRef ref = fresh->reads.items[i].ref;
-        if (group_of(fuse, ref) == number)
+        if (fuse_group_of(fuse, ref) == number)
             return true;
         for (int j = 0; j < group->reads.count; j++)
             if (group->reads.items[j].ref == ref && ir_element_count(ir_type_of(fuse->func, ref)) > 1)
@@ -120,8 +170,8 @@ static bool shares_a_read(const Fuse *fuse, const Group *group, int number, cons
 static bool is_ready(const Fuse *fuse, int number, GroupKind kind, const Group *fresh)
 {
     for (int i = 0; i < fresh->reads.count; i++) {
-        int source = group_of(fuse, fresh->reads.items[i].ref);
-        if (source > number || (source == number && !(kind == GROUP_MAP && fresh->reads.items[i].identity)))
+        int source = fuse_group_of(fuse, fresh->reads.items[i].ref);
+        if (source > number || (source == number && !(kind == GROUP_MAP && fresh->reads.items[i].lead == SAME_POINT)))
             return false;
     }
     return true;
@@ -131,10 +181,11 @@ static void merge_reads(Fuse *fuse, Group *group, int number, const Group *fresh
 {
     for (int i = 0; i < fresh->reads.count; i++) {
         const GroupRead *read = &fresh->reads.items[i];
-        bool known = group_of(fuse, read->ref) == number;
+        bool known = fuse_group_of(fuse, read->ref) == number;
         for (int j = 0; j < group->reads.count && !known; j++)
             if (group->reads.items[j].ref == read->ref) {
-                group->reads.items[j].identity &= read->identity;
+                int lead = group->reads.items[j].lead;
+                group->reads.items[j].lead = read->lead < lead ? read->lead : lead;
                 known = true;
             }
         if (!known)

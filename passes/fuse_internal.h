@@ -4,7 +4,8 @@
  * kernels that read it), makes groups of stored nodes that one kernel computes, and writes the kernels.
  *
  *   fuse_decide.c   which nodes are stored, which reductions and contractions take the pointwise nodes behind them as epilogue
- *   fuse_group.c    which stored nodes share a kernel
+ *   fuse_group.c    which stored nodes share a kernel, as one loop nest
+ *   fuse_rows.c     which of these become stages of one kernel, row by row
  *   fuse_value.c    a virtual expression at an index, as instructions of a stage
  *   fuse_place.c    which results are computed in the memory where they have to be
  *   fuse_emit.c     one group as a kernel
@@ -15,7 +16,7 @@
 
 #include "passes/passes.h"
 
-/* ---- legalise.c: argmax as a reduction of indices; large reductions to few results in two levels ---- */
+/* ---- legalise.c: argmax as a reduction of indices ---- */
 IrFunc *legalise_func(IrModule *module, const IrFunc *func);
 
 /* ---- decisions about one function ---- */
@@ -32,6 +33,7 @@ typedef struct FuseNode {
     int cost;        /* of recomputing it at a point, virtual operands included */
     int reads;       /* arrays that this reads: at most so many */
     int group;       /* stored: which group computes it; -1: none does (params, literals) */
+    bool local;      /* stored, but for the stages of its own kernel only */
     int buffer;      /* stored: of the plan */
 } FuseNode;
 
@@ -45,18 +47,23 @@ typedef enum GroupKind {
     GROUP_PUT,      /* put_add: a copy of the base, then the additions */
     GROUP_FOLD_IN,
     GROUP_CONTROL, /* for, while, if */
+    GROUP_ROWS,    /* maps and reductions, one after the other for each place of common leading axes */
 } GroupKind;
 
+enum { SAME_POINT = IR_MAX_RANK + 1 };
 typedef struct GroupRead {
-    IrRef ref;     /* something in memory */
-    bool identity; /* read only at the very point that is computed */
+    IrRef ref; /* something in memory */
+    int lead;  /* how many leading axes of it are read at the very place that is computed; SAME_POINT: all, and nowhere else */
 } GroupRead;
 
-typedef struct Group {
+typedef struct Group Group;
+struct Group {
     GroupKind kind;
     LIST(IrRef) members; /* stored nodes, in order; control: the node */
     LIST(GroupRead) reads;
-} Group;
+    int outer;          /* ROWS: how many leading axes the stages share */
+    LIST(Group) stages; /* ROWS */
+};
 
 typedef struct Fuse {
     Arena *arena;
@@ -69,9 +76,11 @@ typedef struct Fuse {
 
 void fuse_decide(Fuse *fuse);
 void fuse_group(Fuse *fuse);
+void fuse_rows(Fuse *fuse);
 /* Gives results the buffers in `wanted` where that is safe; `params`: the buffers of the function's params. */
 void fuse_place_results(Fuse *fuse, const int *params, const int *wanted);
 
+int fuse_group_of(const Fuse *fuse, IrRef ref);   /* the group that computes it, -1: none */
 bool fuse_is_leaf(const IrNode *node);            /* param, const, literal, iota */
 bool fuse_in_memory(const Fuse *fuse, IrRef ref); /* stored, or a param, literal or result of a control node */
 /* The operand index that a reshape needs is affine in the result's: each operand axis is made of whole result axes. */
@@ -94,7 +103,9 @@ typedef struct StageBuilder {
     KStage *stage;
     ValueMemo *memo; /* values of the current part (body or tail) */
     int memo_count, memo_capacity;
-    LIST(int) plan_buffers; /* the plan buffer behind each kernel buffer */
+    LIST(IrRef) stored; /* the stored node behind each kernel buffer */
+    int outer_count;    /* leading axes of every stage that run outside */
+    Affine outer[IR_MAX_RANK];
 } StageBuilder;
 
 /* The value of `ref` at `index`; where `guard` (a bool, or none) is false it may be anything, but nothing is read. */
@@ -114,6 +125,8 @@ Affine affine_axis(int axis, int64_t coefficient, int64_t offset);
 void affine_add(Affine *sum, const Affine *term, int64_t factor);
 /* Where element `index` of a dense array of this shape lies. */
 Affine fuse_linear(const IrType *type, const FuseIndex *index);
+/* The same in the memory of a stored node, of which a local one has the rows of one place of the outer axes. */
+Affine fuse_place(const StageBuilder *builder, IrRef ref, const IrType *type, const FuseIndex *index);
 
 /* ---- kernels of a group, and the plan buffers of their arguments ---- */
 typedef struct FusedKernel {

@@ -21,7 +21,7 @@ static bool may_overwrite(const Fuse *fuse, IrRef result, IrRef param)
     for (int i = 0; i < fuse->groups.count; i++) {
         const Group *group = &fuse->groups.items[i];
         for (int j = 0; j < group->reads.count; j++)
-            if (group->reads.items[j].ref == param && (i > writer || (i == writer && !group->reads.items[j].identity)))
+            if (group->reads.items[j].ref == param && (i > writer || (i == writer && group->reads.items[j].lead < SAME_POINT)))
                 return false;
     }
     return true;

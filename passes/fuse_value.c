@@ -100,19 +100,37 @@ static KRef push_inside(StageBuilder *builder, KRef value, int64_t extent)
 
 /* ---- buffers ---- */
 
+static bool same_memory(const Fuse *fuse, IrRef a, IrRef b)
+{
+    return a == b || (fuse->node[a].buffer >= 0 && fuse->node[a].buffer == fuse->node[b].buffer);
+}
+
 int fuse_buffer(StageBuilder *builder, IrRef ref, KBufferKind kind)
 {
-    int buffer = builder->fuse->node[ref].buffer;
-    for (int i = 0; i < builder->plan_buffers.count; i++)
-        if (builder->plan_buffers.items[i] == buffer) {
+    Fuse *fuse = builder->fuse;
+    for (int i = 0; i < builder->stored.count; i++)
+        if (same_memory(fuse, builder->stored.items[i], ref)) {
             KBuffer *known = &builder->kernel->buffers.items[i];
-            if (known->kind != kind)
+            if (known->kind != kind && known->kind != K_LOCAL)
                 known->kind = K_INOUT;
             return i;
         }
-    const IrNode *node = ir_node(builder->fuse->func, ref);
-    list_push(builder->fuse->arena, &builder->plan_buffers, buffer);
-    return kernel_add_buffer(builder->kernel, kind, node->type.dtype, ir_element_count(&node->type), node->name);
+    const IrNode *node = ir_node(fuse->func, ref);
+    int64_t count = ir_element_count(&node->type);
+    for (int i = 0; fuse->node[ref].local && i < builder->outer_count; i++)
+        count /= node->type.dim[i];
+    list_push(fuse->arena, &builder->stored, ref);
+    return kernel_add_buffer(builder->kernel, fuse->node[ref].local ? K_LOCAL : kind, node->type.dtype, count, node->name);
+}
+
+Affine fuse_place(const StageBuilder *builder, IrRef ref, const IrType *type, const FuseIndex *index)
+{
+    if (!builder->fuse->node[ref].local)
+        return fuse_linear(type, index);
+    FuseIndex inner = *index;
+    for (int i = 0; i < builder->outer_count; i++)
+        inner.affine[i] = (Affine){0};
+    return fuse_linear(type, &inner);
 }
 
 /* Element `index` of an array of shape `type` that lies in the memory of `ref`. */
@@ -131,7 +149,7 @@ static KRef load_as(StageBuilder *builder, IrRef ref, const IrType *type, const 
     }
     KInst load = inst_of(K_load, type->dtype, dynamic, guard, -1);
     load.buffer = fuse_buffer(builder, ref, K_IN);
-    load.index = fuse_linear(type, index);
+    load.index = fuse_place(builder, ref, type, index);
     return fuse_push(builder, load);
 }
 

@@ -2,8 +2,9 @@
  *
  * Each rule looks at one node whose operands are simple already, and gives a value that has the same bits in every case: x + 0
  * of floats goes only for -0 (0 + -0 is 0), x * 0 stays (it may be NaN). */
+#include "passes/simplify.h"
+
 #include "passes/passes.h"
-#include "passes/rebuild.h"
 
 #include <math.h>
 
@@ -120,64 +121,6 @@ static IrRef merge_broadcasts(IrFunc *func, const IrNode *node, const IrNode *be
     return ir_broadcast(func, below->operands[0], node->type, dims);
 }
 
-/* ---- crops: a pad that only takes away ---- */
-
-static bool is_crop(const IrNode *node)
-{
-    if (node->op != OP_pad || !all_zero(&node->attr[2]))
-        return false;
-    for (int i = 0; i < node->type.rank; i++)
-        if (node->attr[0].items[i] > 0 || node->attr[1].items[i] > 0)
-            return false;
-    return true;
-}
-
-/* A crop of a pad is one pad, or nothing. */
-static IrRef crop_pad(IrFunc *func, IrRef x, const int64_t *lo, const int64_t *hi)
-{
-    const IrNode *below = ir_node(func, x);
-    int64_t low[IR_MAX_RANK], high[IR_MAX_RANK], inner[IR_MAX_RANK] = {0};
-    bool pads = below->op == OP_pad, nothing = true;
-    for (int i = 0; i < below->type.rank; i++) {
-        low[i] = lo[i] + (pads ? below->attr[0].items[i] : 0);
-        high[i] = hi[i] + (pads ? below->attr[1].items[i] : 0);
-        inner[i] = pads ? below->attr[2].items[i] : 0;
-        nothing &= !low[i] && !high[i] && !inner[i];
-    }
-    IrRef base = pads ? below->operands[0] : x;
-    return nothing ? base : ir_pad(func, base, low, high, inner);
-}
-
-/* A crop of a convolution's places is the convolution of a crop: what nobody sees is not computed.  The gradient by the input
- * of a padded convolution is such a one. */
-static IrRef crop_conv(IrFunc *func, const IrNode *node, IrNode conv)
-{
-    int last = node->type.rank - 1;
-    const int64_t *lo = node->attr[0].items, *hi = node->attr[1].items;
-    if (lo[0] || hi[0] || lo[last] || hi[last])
-        return -1;
-    for (int i = 0; i < conv.attr[0].count; i++)
-        if (conv.attr[0].items[i] != 1)
-            return -1;
-    IrRef x = crop_pad(func, conv.operands[0], lo, hi);
-    return ir_conv(func, x, conv.operands[1], conv.attr[0].items, conv.attr[1].items);
-}
-
-/* `uses`: of each node before the pass; a convolution that somebody sees whole is not done twice. */
-static IrRef simplify_crop(const Rebuild *rebuild, IrRef ref, const int *uses)
-{
-    IrFunc *func = rebuild->into;
-    const IrNode *node = ir_node(func, rebuild->map[ref]), *below;
-    if (!is_crop(node))
-        return -1;
-    below = ir_node(func, node->operands[0]);
-    if (below->op == OP_pad)
-        return crop_pad(func, node->operands[0], node->attr[0].items, node->attr[1].items);
-    if (below->op == OP_conv && uses[ir_node(rebuild->from, ref)->operands[0]] == 1)
-        return crop_conv(func, node, *below);
-    return -1;
-}
-
 static int *count_uses(Arena *arena, const IrFunc *func)
 {
     int *uses = arena_array(arena, int, func->nodes.count + 1);
@@ -206,7 +149,8 @@ static IrRef simplify_view(IrFunc *func, const IrNode *node)
     case OP_reshape:
         if (same)
             return x;
-        return below->op == OP_reshape ? ir_reshape(func, below->operands[0], node->type.rank, node->type.dim) : -1;
+        return below->op == OP_reshape ? ir_reshape(func, below->operands[0], node->type.rank, node->type.dim)
+                                       : simplify_reshape(func, node);
     case OP_broadcast:
         if (same && is_identity(&node->attr[0]))
             return x;

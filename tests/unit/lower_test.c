@@ -54,6 +54,31 @@ static const Case cases[] = {
     {"several_results", "func @f(%x: f32[30], %y: f32[30]) -> (f32[30], f32[30], f32) {\n"
                         "  %a = add %x, %y : f32[30]\n  %b = mul %a, %x : f32[30]\n  %s = sum %b {axes=[0]} : f32\n"
                         "  return %a, %b, %s\n}\n"},
+    {"group_norm",
+     "func @f(%x: f32[3,6,5,16], %scale: f32[16]) -> (f32[3,6,5,16]) {\n"
+     "  %r = reshape %x : f32[3,6,5,4,4]\n  %s = sum %r {axes=[1,2,4]} : f32[3,4]\n  %n = const 120.0 : f32[3,4]\n"
+     "  %m = div %s, %n : f32[3,4]\n  %mb = broadcast %m {dims=[0,3]} : f32[3,6,5,4,4]\n  %d = sub %r, %mb : f32[3,6,5,4,4]\n"
+     "  %q = mul %d, %d : f32[3,6,5,4,4]\n  %v = sum %q {axes=[1,2,4]} : f32[3,4]\n  %i = rsqrt %v : f32[3,4]\n"
+     "  %ib = broadcast %i {dims=[0,3]} : f32[3,6,5,4,4]\n  %h = mul %d, %ib : f32[3,6,5,4,4]\n"
+     "  %y = reshape %h : f32[3,6,5,16]\n  %sb = broadcast %scale {dims=[3]} : f32[3,6,5,16]\n"
+     "  %z = mul %y, %sb : f32[3,6,5,16]\n  %g = sigmoid %z : f32[3,6,5,16]\n  %o = mul %z, %g : f32[3,6,5,16]\n"
+     "  return %o\n}\n"},
+    {"softmax_of_long_rows",
+     "func @f(%x: f32[40,2,300]) -> (f32[40,2,300], f32[40,2]) {\n"
+     "  %m = reduce_max %x {axes=[2]} : f32[40,2]\n  %mb = broadcast %m {dims=[0,1]} : f32[40,2,300]\n"
+     "  %d = sub %x, %mb : f32[40,2,300]\n  %e = exp %d : f32[40,2,300]\n  %s = sum %e {axes=[2]} : f32[40,2]\n"
+     "  %sb = broadcast %s {dims=[0,1]} : f32[40,2,300]\n  %p = div %e, %sb : f32[40,2,300]\n  return %p, %s\n}\n"},
+    {"rows_seen_from_another_row", /* no one kernel can do it: the map needs a sum over all rows of what the rows have */
+     "func @f(%x: f32[6,300]) -> (f32[6,300]) {\n"
+     "  %s = sum %x {axes=[1]} : f32[6]\n  %e = exp %s : f32[6]\n  %t = sum %e {axes=[0]} : f32\n"
+     "  %sb = broadcast %s {dims=[0]} : f32[6,300]\n  %tb = broadcast %t {dims=[]} : f32[6,300]\n"
+     "  %d = sub %x, %sb : f32[6,300]\n  %y = mul %d, %tb : f32[6,300]\n  return %y\n}\n"},
+    {"rows_of_a_padded_row",
+     "func @f(%x: f32[9,9,40]) -> (f32[9,11,40], f32[9,9,40]) {\n"
+     "  %s = sum %x {axes=[1]} : f32[9,40]\n  %r = sqrt %s : f32[9,40]\n  %a = mul %s, %s : f32[9,40]\n"
+     "  %sb = broadcast %a {dims=[0,2]} : f32[9,9,40]\n  %d = sub %x, %sb : f32[9,9,40]\n"
+     "  %p = pad %d {lo=[0,1,0], hi=[0,1,0], inner=[0,0,0]} : f32[9,11,40]\n"
+     "  %t = transpose %d {perm=[1,0,2]} : f32[9,9,40]\n  %u = exp %t : f32[9,9,40]\n  return %p, %u\n}\n"},
     {"f64", "func @f(%x: f64[12,9], %w: f64[9,10]) -> (f64[12,10]) {\n"
             "  %y = dot %x, %w {lhs_batch=[], rhs_batch=[], lhs_sum=[1], rhs_sum=[0]} : f64[12,10]\n"
             "  %s = sin %y : f64[12,10]\n  return %s\n}\n"},

@@ -1,4 +1,4 @@
-/* Crops move through convolutions and pads: the same values, and nothing computed that nobody sees. */
+/* Crops move through convolutions and pads, reshapes that join axes through pointwise nodes: the same bits, in fewer places. */
 #include "passes/passes.h"
 
 #include <check.h>
@@ -41,6 +41,25 @@ static const Case cases[] = {
      "func @f(%x: f32[1,9,2], %w: f32[3,2,2]) -> (f32[1,2,2]) {\n  %c = conv %x, %w {stride=[2], dilation=[1]} : f32[1,4,2]\n"
      "  %y = pad %c {lo=[0,-1,0], hi=[0,-1,0], inner=[0,0,0]} : f32[1,2,2]\n  return %y\n}\n",
      "pad %c {lo=[0,-1,0]", NULL},
+    {"a normalisation by groups, joined",
+     "func @f(%x: f32[2,5,6], %m: f32[2,3]) -> (f32[2,5,6]) {\n  %r = reshape %x : f32[2,5,3,2]\n"
+     "  %b = broadcast %m {dims=[0,2]} : f32[2,5,3,2]\n  %d = sub %r, %b : f32[2,5,3,2]\n  %q = mul %d, %d : f32[2,5,3,2]\n"
+     "  %y = reshape %q : f32[2,5,6]\n  return %y\n}\n",
+     "broadcast %m {dims=[0,1]} : f32[2,3,2]", "f32[2,5,3,2]"},
+    {"a whole axis of the joined ones",
+     "func @f(%x: f32[4,6], %m: f32[3]) -> (f32[4,6]) {\n  %r = reshape %x : f32[2,2,3,2]\n"
+     "  %b = broadcast %m {dims=[2]} : f32[2,2,3,2]\n  %d = add %r, %b : f32[2,2,3,2]\n  %y = reshape %d : f32[4,6]\n"
+     "  return %y\n}\n",
+     "dims=[1]} : f32[4,6]", "f32[2,2,3,2]"},
+    {"joined behind something dear",
+     "func @f(%x: f32[4,6]) -> (f32[4,6]) {\n  %r = reshape %x : f32[4,3,2]\n  %e = exp %r : f32[4,3,2]\n"
+     "  %c = const 2.0 : f32[4,3,2]\n  %d = mul %e, %c : f32[4,3,2]\n  %y = reshape %d : f32[4,6]\n  return %y\n}\n",
+     "reshape %d : f32[4,6]", NULL},
+    {"joined behind a contraction",
+     "func @f(%x: f32[3,4], %w: f32[4,5]) -> (f32[15]) {\n"
+     "  %p = dot %x, %w {lhs_batch=[], rhs_batch=[], lhs_sum=[1], rhs_sum=[0]} : f32[3,5]\n  %c = const 2.0 : f32[3,5]\n"
+     "  %d = mul %p, %c : f32[3,5]\n  %y = reshape %d : f32[15]\n  return %y\n}\n",
+     "reshape %d : f32[15]", NULL},
 };
 enum { CASE_COUNT = sizeof cases / sizeof cases[0], MOST = 4 };
 
@@ -63,7 +82,7 @@ static void evaluate(Arena *arena, const IrFunc *func, EvalTensor *args, EvalTen
     ck_assert(ir_eval(arena, func, EVAL_wide, args, results));
 }
 
-START_TEST(crops_move_inwards)
+START_TEST(views_move_inwards)
 {
     const Case *test = &cases[_i];
     Arena *arena = arena_new(NULL, NULL);
@@ -93,9 +112,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("crop");
-    TCase *group = tcase_create("crop");
-    tcase_add_loop_test(group, crops_move_inwards, 0, CASE_COUNT);
+    Suite *suite = suite_create("simplify");
+    TCase *group = tcase_create("views");
+    tcase_add_loop_test(group, views_move_inwards, 0, CASE_COUNT);
     suite_add_tcase(suite, group);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
