@@ -1,6 +1,6 @@
 /* Passes: from the graph that the front end built to a plan of kernels.
  *
- *   derive -> inline -> simplify -> cse -> licm -> dce -> fuse -> chain -> expand -> plan
+ *   derive -> inline -> simplify -> cse -> licm -> dce -> fuse -> expand -> plan
  *
  * Each pass takes a module and leaves a module in which every function still computes the same results; passes/passes.def
  * lists them, and one function runs them all: run, verify, time, dump.  Fusion ends the graph: it makes kernels. */
@@ -45,7 +45,6 @@ typedef struct LowerOptions {
 
 /* Kernels and steps for `func` (inlined, derived).  Null after a diagnostic. */
 Plan *pass_fuse(Arena *arena, const IrFunc *func, const LowerOptions *options, DiagSink *diags);
-void pass_chain(Plan *plan);                        /* launches over the same samples become one */
 void pass_expand(Plan *plan);                       /* transcendentals become polynomials */
 bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags); /* places buffers in the arena */
 void expand_kernel(Kernel *kernel);

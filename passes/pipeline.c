@@ -76,10 +76,6 @@ static bool run_pass(State *state, PassId pass)
     case PASS_fuse:
         state->plan = pass_fuse(state->module->arena, ir_func_find(state->module, state->entry), lower, state->diags);
         return state->plan != NULL;
-    case PASS_chain:
-        if (!lower->no_fuse)
-            pass_chain(state->plan);
-        return true;
     case PASS_expand:
         pass_expand(state->plan);
         return true;
