@@ -1,4 +1,4 @@
-/* Prints a .cm file in its canonical layout: where each line starts, and what stands on it. */
+/* Prints a .cm file in its canonical layout; here: where each line starts, and what stands on it. */
 #include "frontend/format_internal.h"
 
 static Frame *frame_of(Format *format, int outer)
@@ -59,49 +59,43 @@ static bool keeps_gap(const Format *format, int place)
     return piece->kind == TOK_end || piece->starts || piece->item;
 }
 
-static void print_piece(const Format *format, int place, Text *out)
-{
-    const Piece *piece = &format->pieces[place], *last = place ? piece - 1 : NULL;
-    bool separates = last && last->semicolon && piece->starts && !format_is_opener(last);
-    if (!piece->breaks && separates)
-        text_puts(out, ";");
-    if (!piece->breaks && piece->kind == TOK_end)
-        text_puts(out, " ");
-    if (!piece->breaks && format_spaced(format, place))
-        text_puts(out, " ");
-    text_add(out, format->file->source->text + piece->start, piece->end - piece->start);
-    if (format_prints_comma(format, place))
-        text_puts(out, ",");
-}
-
-static void print_line_start(const Format *format, int place, int indent, Text *out)
-{
-    if (place)
-        text_puts(out, keeps_gap(format, place) ? "\n\n" : "\n");
-    for (int i = 0; i < indent; i++)
-        text_puts(out, " ");
-}
-
-static void print_pieces(Format *format, Text *out)
+static void lay_out(Format *format)
 {
     int indent = 0;
     for (int i = 0; i < format->count; i++) {
         if (format->pieces[i].breaks) {
-            indent = line_indent(format, i);
-            format_wrap(format, i, indent);
-            print_line_start(format, i, indent, out);
+            indent = format->pieces[i].indent = line_indent(format, i);
+            format_wrap(format, i);
         }
+        format->pieces[i].gap = keeps_gap(format, i);
         enter(format, i, indent);
-        print_piece(format, i, out);
     }
-    if (format->count)
-        text_puts(out, "\n");
+}
+
+static void print_spaces(Text *out, int count)
+{
+    text_printf(out, "%*s", count, "");
+}
+
+static void print_piece(const Format *format, int place, Text *out)
+{
+    const Piece *piece = &format->pieces[place];
+    if (piece->breaks) {
+        text_puts(out, place ? "\n" : "");
+        text_puts(out, piece->gap ? "\n" : "");
+        print_spaces(out, piece->indent);
+    } else if (piece->kind == TOK_end) {
+        print_spaces(out, piece->space);
+    } else {
+        text_puts(out, format_space(format, place));
+    }
+    text_add(out, format->file->source->text + piece->start, piece->end - piece->start);
+    text_puts(out, format_prints_comma(format, place) ? "," : "");
 }
 
 void format_file(const File *file, Text *out)
 {
-    Format format = {.arena = out->arena, .file = file};
-    format.top = (Frame){-FORMAT_INDENT, 0, 0};
+    Format format = {.arena = out->arena, .file = file, .top = {.anchor = -FORMAT_INDENT}};
     format_read(&format);
     if (!format.whole) { /* it has not parsed: nothing is known about it */
         text_add(out, file->source->text, file->source->length);
@@ -109,5 +103,9 @@ void format_file(const File *file, Text *out)
     }
     format_mark(&format);
     format_lines(&format);
-    print_pieces(&format, out);
+    lay_out(&format);
+    format_align(&format);
+    for (int i = 0; i < format.count; i++)
+        print_piece(&format, i, out);
+    text_puts(out, format.count ? "\n" : "");
 }

@@ -30,7 +30,7 @@ typedef struct Piece { /* a token or a comment; commas, and semicolons between s
     bool alone;        /* a comment on a line of its own */
     bool comma, semicolon;
     bool lines;  /* a line ends before it in the source */
-    bool gap;    /* an empty line stands before it in the source */
+    bool gap;    /* an empty line stands before it: in the source, then in what is printed */
     bool field;  /* a word after a dot */
     bool unary;  /* a minus sign that negates */
     bool starts; /* the first of a statement, member or declaration */
@@ -40,8 +40,11 @@ typedef struct Piece { /* a token or a comment; commas, and semicolons between s
     bool commas;
     uint32_t start, end;
     int columns; /* how wide it is */
+    int column;  /* where a comment starts on its line in the source */
     int offset;  /* the columns of all pieces before it */
     int depth;   /* how many brackets are around it */
+    int indent;  /* if it breaks: where its line starts */
+    int space;   /* a comment behind a line: how far from it */
     int outer;   /* the innermost bracket around it, or FORMAT_TOP */
     int match;   /* bracket: the other one */
     int before;  /* the token before it, or FORMAT_TOP */
@@ -69,7 +72,8 @@ bool format_is_assignment(const Piece *piece);
 bool format_ends_value(const Piece *piece);
 BracketKind format_bracket(const Piece *opener);
 bool format_prints_comma(const Format *format, int piece); /* behind it, as the lines are now */
-bool format_spaced(const Format *format, int piece);       /* from the piece before, where both stand on one line */
+const char *format_space(const Format *format, int piece); /* after the one before, if both stand on one line */
+int format_width(const Format *format, int piece); /* with the comma behind it, and the space before it if its line goes on */
 
 /* ---- breaks ---- */
 
@@ -77,6 +81,7 @@ void format_mark(Format *format); /* what the syntax tree knows: starts, records
 void format_lines(Format *format);
 void format_break_block(Format *format, int opener); /* and those that `else` ties to it */
 void format_break_list(Format *format, int opener);  /* after the opener and before the closer */
-void format_wrap(Format *format, int start, int indent);
+void format_wrap(Format *format, int start);
+void format_align(Format *format); /* comments behind lines (format_align.c) */
 
 #endif

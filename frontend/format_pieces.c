@@ -61,6 +61,10 @@ static int columns_of(const char *text, uint32_t size)
 static void look_back(Piece *piece, const char *text, uint32_t from)
 {
     bool blank = false;
+    uint32_t line = piece->start;
+    while (piece->kind == TOK_end && line > 0 && text[line - 1] != '\n')
+        line--;
+    piece->column = columns_of(text + line, piece->start - line);
     for (uint32_t i = from; i < piece->start; i++) {
         piece->gap = piece->gap || (text[i] == '\n' && blank);
         piece->lines = piece->lines || text[i] == '\n';
@@ -185,27 +189,35 @@ static bool would_be_number(const Piece *last, const Piece *piece)
     return last->kind == TOK_number && !last->field && piece->kind == TOK_dot;
 }
 
-bool format_spaced(const Format *format, int place)
+static bool is_spaced(const Piece *last, const Piece *piece, bool empty)
 {
-    const Piece *piece = &format->pieces[place];
-    const Piece *last = place ? &format->pieces[place - 1] : NULL;
-    if (!last)
-        return false;
-    if (piece->kind == TOK_end || last->kind == TOK_end)
-        return true;
     if (last->kind == TOK_left_brace || piece->kind == TOK_right_brace)
-        return piece->match != place - 1;
+        return !empty;
     if (last->kind == TOK_left_paren || last->kind == TOK_left_bracket)
         return false;
     if (piece->kind == TOK_right_paren || piece->kind == TOK_right_bracket || piece->kind == TOK_colon ||
         piece->kind == TOK_semicolon)
         return false;
-    if (last->comma || last->semicolon || would_be_number(last, piece))
+    if (last->comma || would_be_number(last, piece))
         return true;
-    if (is_close(piece))
-        return false;
-    if (last->kind == TOK_dot || last->kind == TOK_range || last->kind == TOK_caret || last->unary)
+    bool first = piece->kind == TOK_range && !format_ends_value(last); /* T: ..4 */
+    if ((is_close(piece) && !first) || is_close(last) || last->unary)
         return false;
     bool opens = piece->kind == TOK_left_paren || piece->kind == TOK_left_bracket;
     return !(opens && format_ends_value(last));
+}
+
+const char *format_space(const Format *format, int place)
+{
+    const Piece *piece = &format->pieces[place], *last = piece - 1;
+    if (piece->starts && last->semicolon && !format_is_opener(last))
+        return "; ";
+    return is_spaced(last, piece, piece->match == place - 1) ? " " : "";
+}
+
+int format_width(const Format *format, int place)
+{
+    const Piece *piece = &format->pieces[place];
+    size_t space = piece->breaks ? 0 : strlen(format_space(format, place));
+    return (int)space + piece->columns + format_prints_comma(format, place);
 }

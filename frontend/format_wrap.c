@@ -11,17 +11,12 @@ typedef struct Line { /* from piece `start` on; `limit` is the first that does n
     int start, limit;
 } Line;
 
-static int width_before(const Format *format, int piece)
-{
-    return format_spaced(format, piece) + format->pieces[piece].columns + format_prints_comma(format, piece);
-}
-
 /* Comments behind a line do not count: they cannot be broken. */
-static Line measure(const Format *format, int start, int indent)
+static Line measure(const Format *format, int start)
 {
-    int column = indent, i = start;
+    int column = format->pieces[start].indent, i = start;
     for (; i < format->count && (i == start || !format->pieces[i].breaks) && format->pieces[i].kind != TOK_end; i++) {
-        column += i > start ? width_before(format, i) : format->pieces[i].columns + format_prints_comma(format, i);
+        column += format_width(format, i);
         if (column > FORMAT_COLUMNS)
             break;
     }
@@ -81,19 +76,29 @@ static bool at_block(Format *format, const Line *line, int depth)
     return false;
 }
 
+static bool is_loop_of_list(const Format *format, int piece)
+{
+    const Piece *loop = &format->pieces[piece];
+    return loop->kind == TOK_for && !loop->field && !loop->starts && in_list(format, piece);
+}
+
 /* Before every |> of a chain, or before the `for` of a list. */
 static bool at_pipe(Format *format, const Line *line, int depth)
 {
-    bool found = false;
-    for (int i = line->start + 1; i <= line->limit; i++) {
+    int first = line->start + 1;
+    while (first <= line->limit && (format->pieces[first].depth != depth || format->pieces[first].breaks ||
+                                    !(format->pieces[first].kind == TOK_pipe || is_loop_of_list(format, first))))
+        first++;
+    if (first > line->limit)
+        return false;
+    format->pieces[first].breaks = true;
+    for (int i = first + 1; i < format->count && format->pieces[i].depth >= depth && !format->pieces[i].breaks; i++) {
         Piece *piece = &format->pieces[i];
-        bool loops = piece->kind == TOK_for && !piece->field && !piece->starts && in_list(format, i);
-        if (piece->depth != depth || piece->breaks || !(piece->kind == TOK_pipe || loops))
-            continue;
-        piece->breaks = true;
-        found = true;
+        if (piece->depth == depth && (piece->starts || piece->item))
+            break;
+        piece->breaks = piece->depth == depth && piece->kind == TOK_pipe;
     }
-    return found;
+    return true;
 }
 
 static int strength_of(const Piece *piece)
@@ -113,7 +118,7 @@ static bool behind_operator(Format *format, const Line *line, int depth, int lea
     int weakest = 6, place = 0, column = 0;
     for (int i = line->start; i + 1 <= line->limit; i++) {
         const Piece *piece = &format->pieces[i];
-        column += i > line->start ? width_before(format, i) : piece->columns;
+        column += format_width(format, i);
         int strength = piece->depth == depth ? strength_of(piece) : 0;
         if (!strength || strength > weakest || column < least || (i == line->start && piece->breaks))
             continue;
@@ -234,10 +239,10 @@ static bool break_once(Format *format, const Line *line)
     return false;
 }
 
-void format_wrap(Format *format, int start, int indent)
+void format_wrap(Format *format, int start)
 {
     for (;;) {
-        Line line = measure(format, start, indent);
+        Line line = measure(format, start);
         if (fits(format, &line) || !break_once(format, &line))
             return;
     }

@@ -297,10 +297,14 @@ static void lexer_number_without_zero(Lexer *lexer)
     token->text = "0";
 }
 
-static bool lexer_ends_value(TokenKind kind)
+/* Whether a value may end here: after that, `.5` is a field of it. */
+static bool lexer_after_value(const Lexer *lexer)
 {
-    return kind == TOK_name || kind == TOK_number || kind == TOK_right_paren || kind == TOK_right_bracket ||
-           kind == TOK_right_brace || kind == TOK_error;
+    int count = lexer->tokens->count;
+    TokenKind kind = lexer_last_kind(lexer);
+    bool field = count > 1 && lexer->tokens->items[count - 2].kind == TOK_dot; /* whose name may be a reserved word */
+    return field || kind == TOK_name || kind == TOK_number || kind == TOK_string || kind == TOK_true || kind == TOK_false ||
+           kind == TOK_right_paren || kind == TOK_right_bracket || kind == TOK_right_brace || kind == TOK_error;
 }
 
 /* ---- strings and comments ---- */
@@ -505,7 +509,7 @@ static void lexer_next(Lexer *lexer)
         lexer_string(lexer);
     else if (c == '\'')
         lexer_quoted(lexer);
-    else if (c == '.' && is_digit(lexer_peek(lexer, 1)) && !lexer_ends_value(lexer_last_kind(lexer)))
+    else if (c == '.' && is_digit(lexer_peek(lexer, 1)) && !lexer_after_value(lexer))
         lexer_number_without_zero(lexer);
     else if (c < ' ' || c == 0x7f || !lexer_decode(lexer, lexer->at, &code))
         lexer_garbage(lexer);
