@@ -1,53 +1,25 @@
 /* Prints a .cm file in its canonical layout; here: where each line starts, and what stands on it. */
 #include "frontend/format_internal.h"
 
-static Frame *frame_of(Format *format, int outer)
+/* Where the line stands that opened a bracket: its closer stands there too, what is inside one step further in. */
+static int anchor_of(const Format *format, int opener)
 {
-    return outer >= 0 ? &format->pieces[outer].frame : &format->top;
+    int head = opener >= 0 ? format->pieces[opener].head : FORMAT_TOP;
+    return opener < 0 ? -FORMAT_INDENT : format->pieces[head >= 0 ? head : opener].indent;
 }
 
-/* The block of a statement or declaration, as against one that is a value. */
-static bool has_head(const Format *format, int place)
+/* The column where a line starts with this piece; a comment stands where what follows it would. */
+static int line_indent(const Format *format, int place)
 {
     const Piece *piece = &format->pieces[place];
-    if (piece->before < 0 || piece->starts || piece->item || format_bracket(piece) != BRACKET_block)
-        return false;
-    const Piece *last = &format->pieces[piece->before];
-    return format_ends_value(last) || last->kind == TOK_else;
-}
-
-/* The column where a line starts with this piece. */
-static int line_indent(Format *format, int place)
-{
-    const Piece *piece = &format->pieces[place];
-    Frame *frame = frame_of(format, piece->outer);
+    int inside = anchor_of(format, piece->outer) + FORMAT_INDENT;
     int next = piece->kind == TOK_end ? format_after(format, place) : place;
-    if (next >= format->count || format->pieces[next].outer != piece->outer)
-        return frame->anchor + FORMAT_INDENT;
-    piece = &format->pieces[next];
+    const Piece *token = &format->pieces[next];
     if (format_is_closer(piece))
-        return next == place ? frame_of(format, piece->match)->anchor : frame->anchor + FORMAT_INDENT;
-    if (piece->starts || piece->item)
-        return frame->anchor + FORMAT_INDENT;
-    bool goes_on = piece->kind == TOK_else && !piece->field;
-    return goes_on || has_head(format, next) ? frame->head : frame->element + FORMAT_INDENT;
-}
-
-/* Notes where the things are that a piece starts; `indent` is that of its line. */
-static void enter(Format *format, int place, int indent)
-{
-    Piece *piece = &format->pieces[place];
-    Frame *frame = frame_of(format, piece->outer);
-    bool head = !piece->field &&
-                (piece->kind == TOK_if || piece->kind == TOK_for || piece->kind == TOK_while || piece->kind == TOK_with);
-    if (piece->starts || piece->item)
-        frame->element = indent;
-    if (piece->starts || piece->item || head)
-        frame->head = indent;
-    if (format_is_opener(piece)) {
-        int anchor = has_head(format, place) ? frame->head : indent;
-        piece->frame = (Frame){anchor, anchor, anchor};
-    }
+        return anchor_of(format, piece->match);
+    if (next >= format->count || format_is_closer(token) || token->starts || token->item)
+        return inside;
+    return format->pieces[token->head >= 0 ? token->head : token->element].indent + (token->head < 0) * FORMAT_INDENT;
 }
 
 /* An empty line of the author's stays between statements, items and comments. */
@@ -59,16 +31,27 @@ static bool keeps_gap(const Format *format, int place)
     return piece->kind == TOK_end || piece->starts || piece->item;
 }
 
+/* A block stands on lines of its own if its head does not fit on the line on which it starts. */
+static void settle_block(Format *format, int place, int line)
+{
+    int head = format->pieces[place].head;
+    if (head >= 0 && head < line && format_is_open_block(format, place))
+        format_break_block(format, place);
+}
+
 static void lay_out(Format *format)
 {
-    int indent = 0;
+    int line = 0, indent = 0;
     for (int i = 0; i < format->count; i++) {
-        if (format->pieces[i].breaks) {
-            indent = format->pieces[i].indent = line_indent(format, i);
+        Piece *piece = &format->pieces[i];
+        if (piece->breaks) {
+            line = i;
+            indent = piece->indent = line_indent(format, i);
             format_wrap(format, i);
         }
-        format->pieces[i].gap = keeps_gap(format, i);
-        enter(format, i, indent);
+        piece->indent = indent;
+        piece->gap = keeps_gap(format, i);
+        settle_block(format, i, line);
     }
 }
 
@@ -95,7 +78,7 @@ static void print_piece(const Format *format, int place, Text *out)
 
 void format_file(const File *file, Text *out)
 {
-    Format format = {.arena = out->arena, .file = file, .top = {.anchor = -FORMAT_INDENT}};
+    Format format = {.arena = out->arena, .file = file};
     format_read(&format);
     if (!format.whole) { /* it has not parsed: nothing is known about it */
         text_add(out, file->source->text, file->source->length);

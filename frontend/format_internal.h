@@ -18,13 +18,6 @@ typedef enum BracketKind {
     BRACKET_block, /* statements or members */
 } BracketKind;
 
-/* Where the lines inside a bracket start. */
-typedef struct Frame {
-    int anchor;  /* column of the line that opened it: the closer stands there, items one step further in */
-    int element; /* column of the line on which the item or statement being printed starts */
-    int head;    /* column of the line with the `if`, `for`, ... whose block comes next */
-} Frame;
-
 typedef struct Piece { /* a token or a comment; commas, and semicolons between statements, are marks on the token before */
     TokenKind kind;    /* TOK_end: a comment */
     bool alone;        /* a comment on a line of its own */
@@ -43,13 +36,14 @@ typedef struct Piece { /* a token or a comment; commas, and semicolons between s
     int column;  /* where a comment starts on its line in the source */
     int offset;  /* the columns of all pieces before it */
     int depth;   /* how many brackets are around it */
-    int indent;  /* if it breaks: where its line starts */
+    int indent;  /* of the line that it stands on */
     int space;   /* a comment behind a line: how far from it */
     int outer;   /* the innermost bracket around it, or FORMAT_TOP */
     int match;   /* bracket: the other one */
     int before;  /* the token before it, or FORMAT_TOP */
     int chain;   /* { of `if`: the { of its `else` */
-    Frame frame;
+    int element; /* the first piece of the statement or item that it belongs to */
+    int head;    /* { of a statement or declaration, and `else`: the `if`, `for`, `fn`, ... */
 } Piece;
 
 typedef struct Format {
@@ -58,7 +52,6 @@ typedef struct Format {
     Piece *pieces;
     int count;
     bool whole; /* every bracket has its other one */
-    Frame top;
 } Format;
 
 /* ---- pieces (format_pieces.c) ---- */
@@ -71,6 +64,7 @@ bool format_is_operator(const Piece *piece); /* stands between two values */
 bool format_is_assignment(const Piece *piece);
 bool format_ends_value(const Piece *piece);
 BracketKind format_bracket(const Piece *opener);
+bool format_in_list(const Format *format, int piece);      /* directly */
 bool format_prints_comma(const Format *format, int piece); /* behind it, as the lines are now */
 const char *format_space(const Format *format, int piece); /* after the one before, if both stand on one line */
 int format_width(const Format *format, int piece); /* with the comma behind it, and the space before it if its line goes on */
@@ -79,8 +73,9 @@ int format_width(const Format *format, int piece); /* with the comma behind it, 
 
 void format_mark(Format *format); /* what the syntax tree knows: starts, records, chains (format_mark.c) */
 void format_lines(Format *format);
-void format_break_block(Format *format, int opener); /* and those that `else` ties to it */
-void format_break_list(Format *format, int opener);  /* after the opener and before the closer */
+bool format_is_open_block(const Format *format, int piece); /* { of a block that stands on one line */
+void format_break_block(Format *format, int opener);        /* and those that `else` ties to it */
+void format_break_list(Format *format, int opener);         /* after the opener and before the closer */
 void format_wrap(Format *format, int start);
 void format_align(Format *format); /* comments behind lines (format_align.c) */
 

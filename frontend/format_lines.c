@@ -5,31 +5,55 @@
  * together. */
 #include "frontend/format_internal.h"
 
-static const Piece *outer_of(const Format *format, const Piece *piece)
+/* ---- what belongs to what ---- */
+
+static bool is_item(const Format *format, int place)
 {
-    return piece->outer >= 0 ? &format->pieces[piece->outer] : NULL;
+    const Piece *piece = &format->pieces[place];
+    if (piece->kind == TOK_end || piece->before < 0 || format_is_closer(piece) || !format_in_list(format, place))
+        return false;
+    const Piece *last = &format->pieces[piece->before];
+    return last->comma || last->kind == TOK_semicolon || piece->before == piece->outer;
 }
 
-static bool in_list(const Format *format, const Piece *piece)
+/* The block of a statement or declaration, as against one that is a value. */
+static bool has_head(const Format *format, const Piece *piece)
 {
-    const Piece *outer = outer_of(format, piece);
-    return outer && format_bracket(outer) == BRACKET_list;
+    if (format_bracket(piece) != BRACKET_block || piece->before < 0 || piece->starts || piece->item)
+        return false;
+    const Piece *last = &format->pieces[piece->before];
+    return format_ends_value(last) || last->kind == TOK_else;
 }
 
-static void mark_items(Format *format)
+static bool is_head(const Piece *piece)
 {
+    return !piece->field &&
+           (piece->kind == TOK_if || piece->kind == TOK_for || piece->kind == TOK_while || piece->kind == TOK_with);
+}
+
+static void find_elements(Format *format)
+{
+    int *elements = arena_array(format->arena, int, format->count + 1); /* by bracket; 0 is the top of the file */
+    int *heads = arena_array(format->arena, int, format->count + 1);
     for (int i = 0; i < format->count; i++) {
         Piece *piece = &format->pieces[i];
-        if (piece->kind == TOK_end || piece->before < 0 || format_is_closer(piece) || !in_list(format, piece))
-            continue;
-        const Piece *last = &format->pieces[piece->before];
-        piece->item = last->comma || last->kind == TOK_semicolon || piece->before == piece->outer;
+        int outer = piece->outer + 1;
+        piece->item = is_item(format, i);
+        if (piece->starts || piece->item)
+            elements[outer] = heads[outer] = i;
+        if (is_head(piece))
+            heads[outer] = i;
+        piece->element = elements[outer];
+        piece->head = (piece->kind == TOK_else && !piece->field) || has_head(format, piece) ? heads[outer] : FORMAT_TOP;
     }
 }
 
+/* ---- breaks ---- */
+
 /* Whether a line may end between two tokens, brackets apart. */
-static bool may_break(const Format *format, const Piece *last, const Piece *piece)
+static bool may_break(const Format *format, int place)
 {
+    const Piece *piece = &format->pieces[place], *last = piece - 1;
     if (last->comma || piece->kind == TOK_pipe)
         return true;
     if (format_is_operator(piece))
@@ -38,9 +62,9 @@ static bool may_break(const Format *format, const Piece *last, const Piece *piec
         return last->kind != TOK_pipe && !last->breaks;
     if (format_is_assignment(last) || last->kind == TOK_maps_to)
         return true;
-    if (piece->kind == TOK_for && !piece->field && in_list(format, piece))
+    if (piece->kind == TOK_for && !piece->field && format_in_list(format, place))
         return true;
-    return (piece->kind == TOK_assign || piece->kind == TOK_arrow) && !in_list(format, piece);
+    return (piece->kind == TOK_assign || piece->kind == TOK_arrow) && !format_in_list(format, place);
 }
 
 static bool keeps_break(const Format *format, int place)
@@ -57,31 +81,20 @@ static bool keeps_break(const Format *format, int place)
     const Piece *last = &format->pieces[place - 1];
     if (!piece->lines)
         return false;
-    if (format_is_closer(piece) || format_is_opener(last))
-        return format_bracket(format_is_closer(piece) ? &format->pieces[piece->match] : last) == BRACKET_block &&
-               place - 1 != piece->match;
-    return may_break(format, last, piece);
+    if (format_is_opener(last))
+        return place != last->match;
+    if (format_is_closer(piece))
+        return format_bracket(&format->pieces[piece->match]) == BRACKET_block;
+    return may_break(format, place);
 }
+
+/* ---- brackets ---- */
 
 void format_break_list(Format *format, int opener)
 {
     Piece *first = &format->pieces[opener + 1];
     first->breaks = first->kind != TOK_end || first->alone;
     format->pieces[format->pieces[opener].match].breaks = true;
-}
-
-/* A list whose first item starts a line, or that ends in a comment. */
-static void settle_lists(Format *format)
-{
-    for (int i = 0; i + 1 < format->count; i++) {
-        const Piece *opener = &format->pieces[i];
-        if (format_bracket(opener) != BRACKET_list || opener->match < 0 || opener->match == i + 1)
-            continue;
-        const Piece *first = &format->pieces[i + 1];
-        bool comment = first->kind == TOK_end || format->pieces[opener->match - 1].kind == TOK_end;
-        if (first->lines || comment)
-            format_break_list(format, i);
-    }
 }
 
 static void break_one_block(Format *format, int opener)
@@ -99,34 +112,71 @@ void format_break_block(Format *format, int opener)
             break_one_block(format, i);
 }
 
-/* Blocks with a line break inside. */
-static void settle_blocks(Format *format)
+bool format_is_open_block(const Format *format, int piece)
 {
-    int *breaks = arena_array(format->arena, int, format->count + 1); /* how many before each piece */
-    bool *broken = arena_array(format->arena, bool, format->count + 1);
+    const Piece *opener = &format->pieces[piece];
+    return format_bracket(opener) == BRACKET_block && opener->match > piece + 1 && !format->pieces[opener->match].breaks;
+}
+
+typedef struct Settler {
+    Format *format;
+    int *breaks;  /* how many lines of the author's start before each piece */
+    bool *inside; /* by bracket: whether a line starts in it */
+} Settler;
+
+static bool author_breaks(const Settler *settler, int from, int to)
+{
+    return settler->breaks[to + 1] > settler->breaks[from + 1];
+}
+
+/* A list whose first item starts a line or that a comment ends; a record with any line inside. */
+static void settle_list(const Settler *settler, int opener)
+{
+    const Piece *pieces = settler->format->pieces;
+    bool comment = pieces[opener + 1].kind == TOK_end || pieces[pieces[opener].match - 1].kind == TOK_end;
+    if (!comment && !pieces[opener + 1].breaks && !(pieces[opener].record && settler->inside[opener]))
+        return;
+    format_break_list(settler->format, opener);
+    settler->inside[opener] = true;
+}
+
+/* A block with a line inside, or between its head and itself, or before the `else` that follows. */
+static void settle_block(const Settler *settler, int opener)
+{
+    const Piece *piece = &settler->format->pieces[opener];
+    int chain = piece->chain;
+    bool apart = (piece->head >= 0 && author_breaks(settler, piece->head, opener)) ||
+                 (chain >= 0 && (settler->inside[chain] || author_breaks(settler, piece->match, chain)));
+    if (!apart && !settler->inside[opener])
+        return;
+    format_break_block(settler->format, opener);
+    for (int i = opener; i >= 0; i = settler->format->pieces[i].chain)
+        settler->inside[i] = true;
+}
+
+/* From the end to the start, so that inner brackets come before outer ones and an `else` before its `if`. */
+static void settle_brackets(Format *format)
+{
+    Settler settler = {format, arena_array(format->arena, int, format->count + 1),
+                       arena_array(format->arena, bool, format->count + 1)};
     for (int i = 0; i < format->count; i++)
-        breaks[i + 1] = breaks[i] + format->pieces[i].breaks;
-    for (int i = 0; i < format->count; i++) {
+        settler.breaks[i + 1] = settler.breaks[i] + format->pieces[i].breaks;
+    for (int i = format->count - 1; i >= 0; i--) {
         const Piece *piece = &format->pieces[i];
-        if (format_bracket(piece) != BRACKET_block)
-            continue;
-        broken[i] = broken[i] || breaks[piece->match + 1] > breaks[i + 1];
-        if (piece->chain >= 0)
-            broken[piece->chain] = broken[i];
+        bool empty = piece->match == i + 1;
+        if (format_bracket(piece) == BRACKET_list && !empty)
+            settle_list(&settler, i);
+        else if (format_bracket(piece) == BRACKET_block)
+            settle_block(&settler, i);
+        if (piece->outer >= 0 && (piece->breaks || settler.inside[i]))
+            settler.inside[piece->outer] = true;
     }
-    for (int i = format->count - 1; i >= 0; i--)
-        if (format->pieces[i].chain >= 0)
-            broken[i] = broken[i] || broken[format->pieces[i].chain];
-    for (int i = 0; i < format->count; i++)
-        if (broken[i] && format->pieces[i].match > i + 1)
-            break_one_block(format, i);
 }
 
 void format_lines(Format *format)
 {
-    mark_items(format);
+    find_elements(format);
     for (int i = 0; i < format->count; i++)
         format->pieces[i].breaks = keeps_break(format, i);
-    settle_lists(format);
-    settle_blocks(format);
+    settle_brackets(format);
 }

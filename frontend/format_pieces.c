@@ -39,6 +39,12 @@ BracketKind format_bracket(const Piece *opener)
     return opener->kind == TOK_left_brace && !opener->record ? BRACKET_block : BRACKET_list;
 }
 
+bool format_in_list(const Format *format, int piece)
+{
+    int outer = format->pieces[piece].outer;
+    return outer >= 0 && format_bracket(&format->pieces[outer]) == BRACKET_list;
+}
+
 int format_after(const Format *format, int piece)
 {
     do
@@ -77,7 +83,7 @@ static void add_piece(Format *format, Piece piece, uint32_t from)
     const char *text = format->file->source->text;
     look_back(&piece, text, from);
     piece.columns = columns_of(text + piece.start, piece.end - piece.start);
-    piece.match = piece.outer = piece.before = piece.chain = FORMAT_TOP;
+    piece.match = piece.outer = piece.before = piece.chain = piece.head = FORMAT_TOP;
     format->pieces[format->count++] = piece;
 }
 

@@ -29,12 +29,6 @@ static bool fits(const Format *format, const Line *line)
     return line->limit >= format->count || next->kind == TOK_end || (line->limit > line->start && next->breaks);
 }
 
-static bool in_list(const Format *format, int piece)
-{
-    int outer = format->pieces[piece].outer;
-    return outer >= 0 && format_bracket(&format->pieces[outer]) == BRACKET_list;
-}
-
 /* ---- ways to break: each does it and returns true, or finds no place at this depth ---- */
 
 typedef bool Way(Format *format, const Line *line, int depth);
@@ -55,20 +49,14 @@ static bool at_item(Format *format, const Line *line, int depth)
 {
     for (int i = line->limit; i > line->start; i--)
         if (format->pieces[i].depth == depth && !format_is_closer(&format->pieces[i]) && format->pieces[i - 1].comma)
-            return in_list(format, i) && at_comma(format, line, depth);
+            return format_in_list(format, i) && at_comma(format, line, depth);
     return false;
-}
-
-static bool is_open_block(const Format *format, int piece)
-{
-    const Piece *opener = &format->pieces[piece];
-    return format_bracket(opener) == BRACKET_block && opener->match > piece + 1 && !format->pieces[opener->match].breaks;
 }
 
 static bool at_block(Format *format, const Line *line, int depth)
 {
     for (int i = line->start; i <= line->limit; i++) {
-        if (format->pieces[i].depth != depth || !is_open_block(format, i))
+        if (format->pieces[i].depth != depth || !format_is_open_block(format, i))
             continue;
         format_break_block(format, i);
         return true;
@@ -79,7 +67,7 @@ static bool at_block(Format *format, const Line *line, int depth)
 static bool is_loop_of_list(const Format *format, int piece)
 {
     const Piece *loop = &format->pieces[piece];
-    return loop->kind == TOK_for && !loop->field && !loop->starts && in_list(format, piece);
+    return loop->kind == TOK_for && !loop->field && !loop->starts && format_in_list(format, piece);
 }
 
 /* Before every |> of a chain, or before the `for` of a list. */
@@ -152,12 +140,12 @@ static bool opens(const Format *format, int piece)
            !format->pieces[opener->match].breaks && format->pieces[piece + 1].kind != TOK_end;
 }
 
-/* f(a, x => { ... }) opens at the brace alone, and so does f({ a: 1 }). */
+/* f(a, x => { ... }) opens at the brace alone, and so does f({ a: 1 }); a record never has lines inside but its own. */
 static void open_list(Format *format, int opener)
 {
     int last = format->pieces[opener].match - 1;
     int inner = format_is_closer(&format->pieces[last]) ? format->pieces[last].match : FORMAT_TOP;
-    if (inner > opener && is_open_block(format, inner))
+    if (inner > opener && !format->pieces[opener].record && format_is_open_block(format, inner))
         format_break_block(format, inner);
     else if (inner == opener + 1 && opens(format, inner))
         open_list(format, inner);
@@ -213,7 +201,7 @@ static bool at_body(Format *format, const Line *line, int depth)
 
 static bool behind_assignment(Format *format, const Line *line, int depth)
 {
-    for (int i = line->start + 1; i < line->limit; i++) {
+    for (int i = line->limit - 1; i > line->start; i--) {
         const Piece *piece = &format->pieces[i];
         if (piece->depth != depth || !(format_is_assignment(piece) || piece->kind == TOK_maps_to))
             continue;
