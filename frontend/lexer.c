@@ -12,9 +12,9 @@ typedef struct Lexer {
     DiagSink *diags;
     TokenList *tokens;
     CommentList *comments;
-    LIST(int) open; /* brackets that nothing has closed yet */
-    locale_t plain; /* numbers have a '.', whatever the host's locale says */
-    uint32_t at, length;
+    LIST(int) open;            /* brackets that nothing has closed yet */
+    locale_t plain;            /* numbers have a '.', whatever the host's locale says */
+    uint32_t at, length, line; /* line: where the one that is being read starts */
     bool line_start;
 } Lexer;
 
@@ -135,6 +135,7 @@ static uint32_t lexer_decode(const Lexer *lexer, uint32_t at, uint32_t *code)
 static Token *lexer_add(Lexer *lexer, TokenKind kind, uint32_t start)
 {
     Token token = {.kind = kind, .line_start = lexer->line_start, .start = start, .end = lexer->at, .match = -1};
+    token.line = lexer->line;
     lexer->line_start = false;
     list_push(lexer->arena, lexer->tokens, token);
     return &lexer->tokens->items[lexer->tokens->count - 1];
@@ -340,7 +341,7 @@ static bool lexer_escape(Lexer *lexer, Text *value)
     }
     diag_report(lexer->diags, DIAG_bad_escape, lexer_span(lexer, lexer->at, lexer->at + 2),
                 c > ' ' && c < 0x7f ? "'\\%c' is no escape: \\n, \\t, \\\" and \\\\ are" : "no escape starts like this", c);
-    lexer->at++;
+    lexer->at += c > ' ' ? 1 : 2; /* what is no text is said with it */
     return false;
 }
 
@@ -495,8 +496,10 @@ static void lexer_next(Lexer *lexer)
 {
     unsigned char c = lexer_peek(lexer, 0);
     uint32_t code;
-    if (c == '\n')
+    if (c == '\n') {
         lexer->line_start = true;
+        lexer->line = lexer->at + 1;
+    }
     if (c == ' ' || c == '\t' || c == '\n' || c == '\r')
         lexer->at++;
     else if (c == '#')

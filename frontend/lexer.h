@@ -21,6 +21,7 @@ typedef struct Token {
     bool line_start; /* the first of its line */
     bool is_integer;
     uint32_t start, end;
+    uint32_t line;    /* where its line starts */
     int match;        /* ( [ {: the token that closes it, or -1 */
     const char *text; /* name or number as written; string: its value */
     double value;

@@ -154,6 +154,15 @@ const char *parse_expect_name(Parser *parser, const char *what, Span *span)
     return "";
 }
 
+const char *parse_dotted_name(Parser *parser, const char *what)
+{
+    Text name = text_new(parser->arena);
+    text_puts(&name, parse_expect_name(parser, what, NULL));
+    while (parse_accept(parser, TOK_dot))
+        text_printf(&name, ".%s", parse_expect_name(parser, "a name after '.'", NULL));
+    return name.data;
+}
+
 bool parse_enter(Parser *parser, uint32_t start)
 {
     if (parser->depth >= AST_MAX_HEIGHT) {
@@ -274,19 +283,11 @@ bool parse_starts_declaration(const Parser *parser, int token)
     return strcmp(first->text, "derivative") == 0 && name_follows && strcmp(second->text, "of") == 0;
 }
 
-int parse_column(const Parser *parser, const Token *token)
-{
-    uint32_t start = token->start;
-    while (start > 0 && parser->source->text[start - 1] != '\n')
-        start--;
-    return (int)(token->start - start);
-}
-
 bool parse_at_outer_declaration(const Parser *parser)
 {
     const Token *token = parse_peek(parser);
     return token->line_start && (token->kind == TOK_name || token->kind == TOK_fn || token->kind == TOK_import) &&
-           parse_starts_declaration(parser, parser->at) && parse_column(parser, token) <= parser->column;
+           parse_starts_declaration(parser, parser->at) && parse_column(token) <= parser->column;
 }
 
 bool parse_at_lost_end(const Parser *parser)

@@ -45,7 +45,7 @@ static const char *parse_doc(Parser *parser, uint32_t start)
         const Comment *comment = &comments->items[first - 1];
         int lines = 0;
         bool blank = true;
-        for (uint32_t i = comment->span.end; i < below; i++) {
+        for (uint32_t i = comment->span.end; i < below && blank && lines <= 1; i++) {
             lines += parser->source->text[i] == '\n';
             blank = blank && strchr(" \t\r\n", parser->source->text[i]) && parser->source->text[i];
         }
@@ -201,9 +201,7 @@ static void parse_import(Parser *parser, Decl *decl)
         decl->path = token->text;
         decl->name = name_of_file(parser->arena, decl->path);
     } else {
-        decl->path = parse_expect_name(parser, "a module, as in std.edm, or a file in quotes", NULL);
-        while (parse_accept(parser, TOK_dot))
-            decl->path = arena_printf(parser->arena, "%s.%s", decl->path, parse_expect_name(parser, "a name after '.'", NULL));
+        decl->path = parse_dotted_name(parser, "a module, as in std.edm, or a file in quotes");
         decl->name = last_part(decl->path);
     }
     if (parse_accept(parser, TOK_as))
@@ -391,7 +389,7 @@ static void parse_declaration(Parser *parser, bool in_model, DeclList *list)
     int start = parser->at, column = parser->column;
     const struct DeclForm *form = parse_form(parser);
     bool fits = form && (in_model ? form->in_model : form->at_top);
-    parser->column = parse_column(parser, parse_peek(parser));
+    parser->column = parse_column(parse_peek(parser));
     if (fits)
         parse_declared(parser, form, list);
     else if (form)

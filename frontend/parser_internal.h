@@ -46,7 +46,8 @@ bool parse_fail(Parser *parser, DiagCode code, Span at, const char *format, ...)
 bool parse_fail_expected(Parser *parser, const char *what);
 bool parse_expect(Parser *parser, TokenKind kind, const char *what); /* `what`: "'->' and a type" */
 const char *parse_expect_name(Parser *parser, const char *what, Span *span);
-void parse_hint(Parser *parser, const char *text); /* a note without a place */
+const char *parse_dotted_name(Parser *parser, const char *what); /* a.b.c */
+void parse_hint(Parser *parser, const char *text);               /* a note without a place */
 /* Reports a name that a list has already; `seen` starts as table_new(parser->arena) and holds where each name stood. */
 void parse_new_name(Parser *parser, Table *seen, const char *what, const char *name, Span at);
 
@@ -67,7 +68,10 @@ bool parse_starts_declaration(const Parser *parser, int token);
 bool parse_enter(Parser *parser, uint32_t start); /* false (and said) if this is nested too deep */
 void parse_leave(Parser *parser);
 
-int parse_column(const Parser *parser, const Token *token); /* from 0, in bytes */
+static inline int parse_column(const Token *token) /* from 0, in bytes */
+{
+    return (int)(token->start - token->line);
+}
 
 /* ---- the rest of the grammar ---- */
 

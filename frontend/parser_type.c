@@ -76,13 +76,9 @@ static void parse_fail_element_type(Parser *parser, const char *name, Span span)
 
 static TypeExpr *parse_named_type(Parser *parser)
 {
-    const Token *token = parse_advance(parser);
-    const char *name = token->text;
-    bool dtype = parse_is_dtype(name);
-    while (!dtype && parse_at(parser, TOK_dot)) {
-        parse_advance(parser);
-        name = arena_printf(parser->arena, "%s.%s", name, parse_expect_name(parser, "a name after '.'", NULL));
-    }
+    const Token *token = parse_peek(parser);
+    bool dtype = parse_is_dtype(token->text);
+    const char *name = dtype ? parse_advance(parser)->text : parse_dotted_name(parser, "a name");
     TypeExpr *type = parse_type_node(parser, dtype ? TYPE_tensor : TYPE_named, token->start);
     type->name = name;
     type->scalar = dtype;
