@@ -51,7 +51,7 @@ typedef struct Format {
     const File *file;
     Piece *pieces;
     int count;
-    bool whole; /* every bracket has its other one */
+    bool whole; /* every bracket has its other one, and they nest as deep as in a text that parses */
 } Format;
 
 /* ---- pieces (format_pieces.c) ---- */

@@ -120,7 +120,7 @@ static void merge(Format *format, const TokenList *tokens)
 /* Brackets, what stands before what, and the roles that follow from it. */
 static void link_pieces(Format *format)
 {
-    int outer = FORMAT_TOP, before = FORMAT_TOP, offset = 0;
+    int outer = FORMAT_TOP, before = FORMAT_TOP, offset = 0, deepest = 0;
     format->whole = true;
     for (int i = 0; i < format->count; i++) {
         Piece *piece = &format->pieces[i];
@@ -136,6 +136,7 @@ static void link_pieces(Format *format)
         offset += piece->columns;
         piece->outer = outer;
         piece->depth = outer >= 0 ? format->pieces[outer].depth + 1 : 0;
+        deepest = piece->depth > deepest ? piece->depth : deepest;
         piece->before = before;
         if (piece->kind == TOK_end)
             continue;
@@ -147,7 +148,7 @@ static void link_pieces(Format *format)
             outer = i;
         before = i;
     }
-    format->whole = format->whole && outer == FORMAT_TOP;
+    format->whole = format->whole && outer == FORMAT_TOP && deepest <= 2 * AST_MAX_HEIGHT;
 }
 
 void format_read(Format *format)
