@@ -102,7 +102,7 @@ static Golden golden_read(Arena *arena, const char *path)
 }
 
 /* What follows `# WORD: ` in the text the n-th time, or null. */
-static const char *golden_word(Arena *arena, const Golden *golden, const char *word, int n)
+static inline const char *golden_word(Arena *arena, const Golden *golden, const char *word, int n)
 {
     const char *start = arena_printf(arena, "# %s: ", word), *end = golden->text.text + golden->text.length;
     for (const char *line = golden->text.text; line && line < end; line = strchr(line, '\n'), line += line != NULL) {
@@ -112,7 +112,7 @@ static const char *golden_word(Arena *arena, const Golden *golden, const char *w
     return NULL;
 }
 
-static void golden_write(Arena *arena, const Golden *golden, const char *got)
+static inline void golden_write(Arena *arena, const Golden *golden, const char *got)
 {
     Text text = text_new(arena);
     text_add(&text, golden->whole, golden->kept);
@@ -122,7 +122,7 @@ static void golden_write(Arena *arena, const Golden *golden, const char *got)
 }
 
 /* Fails with the first line that differs. */
-static void golden_compare(Arena *arena, const Golden *golden, const char *got)
+static inline void golden_compare(Arena *arena, const Golden *golden, const char *got)
 {
     const char *want = golden->expected, *first = got;
     if (!strcmp(want, got))
