@@ -4,7 +4,8 @@
 
 enum {
     SHORT_PART = 40, /* an operator nearer to the start of the line does not make the rest much shorter */
-    SMALL_LIST = 16  /* lists that are not worth lines of their own */
+    SMALL_LIST = 16, /* lists that are not worth lines of their own */
+    FARTHER = 64     /* how many pieces behind one that is too wide may be looked at */
 };
 
 typedef struct Line { /* from piece `start` on; `limit` is the first that does not fit, or that is no part of the line */
@@ -23,10 +24,10 @@ static Line measure(const Format *format, int start)
     return (Line){start, i};
 }
 
-static bool fits(const Format *format, const Line *line)
+static bool is_in_line(const Format *format, const Line *line)
 {
-    const Piece *next = &format->pieces[line->limit];
-    return line->limit >= format->count || next->kind == TOK_end || (line->limit > line->start && next->breaks);
+    const Piece *piece = &format->pieces[line->limit];
+    return line->limit < format->count && piece->kind != TOK_end && (line->limit == line->start || !piece->breaks);
 }
 
 /* ---- ways to break: each does it and returns true, or finds no place at this depth ---- */
@@ -227,11 +228,17 @@ static bool break_once(Format *format, const Line *line)
     return false;
 }
 
+/* Where nothing can break before the limit, the next place behind it has to do. */
+static bool break_line(Format *format, Line line)
+{
+    for (int i = 0; i < FARTHER && is_in_line(format, &line); i++, line.limit++)
+        if (break_once(format, &line))
+            return true;
+    return false;
+}
+
 void format_wrap(Format *format, int start)
 {
-    for (;;) {
-        Line line = measure(format, start);
-        if (fits(format, &line) || !break_once(format, &line))
-            return;
-    }
+    while (break_line(format, measure(format, start)))
+        ;
 }
