@@ -1,7 +1,8 @@
 /* Cse: computes equal nodes once.
  *
  * Nodes are equal if op, type, attributes, constants, callees and operands are: draws too, since a draw is a function of its
- * key.  Operands are merged before their users, so chains of equal nodes merge in one walk. */
+ * key.  Operands of sums, products and comparisons for equality may stand in either order.  Operands are merged before their
+ * users, so chains of equal nodes merge in one walk. */
 #include "passes/passes.h"
 #include "passes/rebuild.h"
 
@@ -22,13 +23,25 @@ static bool constants_equal(const IrNode *a, const IrNode *b)
     return !memcmp(a->data, b->data, bytes);
 }
 
+/* max and min do not: they tell 0 from -0, and which NaN they pass on, by the order. */
+static bool commutes(IrOp op)
+{
+    return op == OP_add || op == OP_mul || op == OP_eq || op == OP_ne || op == OP_and || op == OP_or || op == OP_xor;
+}
+
+static IrRef operand_in_order(const IrNode *node, int index)
+{
+    bool turned = commutes(node->op) && node->operands[0] > node->operands[1];
+    return node->operands[turned ? 1 - index : index];
+}
+
 static bool nodes_equal(const IrNode *a, const IrNode *b)
 {
     if (a->op != b->op || !ir_type_equal(&a->type, &b->type) || a->operand_count != b->operand_count ||
         a->callee[0] != b->callee[0] || a->callee[1] != b->callee[1])
         return false;
     for (int i = 0; i < a->operand_count; i++)
-        if (a->operands[i] != b->operands[i])
+        if (operand_in_order(a, i) != operand_in_order(b, i))
             return false;
     for (int i = 0; i < IR_MAX_ATTRS; i++)
         if (!ints_equal(&a->attr[i], &b->attr[i]))
@@ -41,8 +54,10 @@ static uint64_t node_hash(const IrNode *node)
     uint64_t hash = hash_bytes(&node->op, sizeof node->op, 0);
     hash = hash_bytes(&node->value, sizeof node->value, hash);
     hash = hash_bytes(node->type.dim, (size_t)node->type.rank * sizeof *node->type.dim, hash);
-    if (node->operand_count)
-        hash = hash_bytes(node->operands, (size_t)node->operand_count * sizeof *node->operands, hash);
+    for (int i = 0; i < node->operand_count; i++) {
+        IrRef operand = operand_in_order(node, i);
+        hash = hash_bytes(&operand, sizeof operand, hash);
+    }
     for (int i = 0; i < IR_MAX_ATTRS; i++)
         if (node->attr[i].count)
             hash = hash_bytes(node->attr[i].items, (size_t)node->attr[i].count * sizeof(int64_t), hash);

@@ -176,9 +176,11 @@ static bool derive_func(Derivation *derivation, IrFunc *func)
 bool pass_derive(IrModule *module, DiagSink *diags)
 {
     Derivation derivation = {.diags = diags};
+    FuncList entries = module_entries(module);
     for (int i = 0, count = module->funcs.count; i < count; i++) {
         if (!derive_func(&derivation, module->funcs.items[i]))
             return false;
     }
+    module_sweep(module, &entries); /* what was only differentiated */
     return true;
 }

@@ -1,12 +1,10 @@
 /* Inline: replaces calls by their bodies.
  *
  * Takes a module whose derivatives are expanded and whose callees are not recursive (the verifier has looked); leaves one
- * without call and custom nodes. Bodies of loops and branches stay functions. Callees are inlined before their callers, each
- * once, so it ends. */
+ * without call and custom nodes, and without the functions that were only called. Bodies of loops and branches stay functions.
+ * Callees are inlined before their callers, each once, so it ends. */
 #include "passes/passes.h"
 #include "passes/rebuild.h"
-
-typedef LIST(IrFunc *) FuncList;
 
 static bool is_call(const IrNode *node)
 {
@@ -66,7 +64,8 @@ static void inline_func(IrFunc *func, FuncList *done)
 
 void pass_inline(IrModule *module)
 {
-    FuncList done = {0};
+    FuncList done = {0}, entries = module_entries(module);
     for (int i = 0; i < module->funcs.count; i++)
         inline_func(module->funcs.items[i], &done);
+    module_sweep(module, &entries);
 }

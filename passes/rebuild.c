@@ -1,4 +1,4 @@
-/* Rebuild: a function made anew, node by node. */
+/* Rebuild: a function made anew, node by node; and which functions a module needs. */
 #include "passes/rebuild.h"
 
 Rebuild rebuild_begin(IrFunc *func)
@@ -24,4 +24,55 @@ void rebuild_end(Rebuild *rebuild, IrFunc *func)
     Span at = func->at;
     *func = *rebuild->into;
     func->at = at;
+}
+
+/* ---- functions of a module ---- */
+
+static int index_of(const IrModule *module, const IrFunc *func)
+{
+    int index = 0;
+    while (index < module->funcs.count && module->funcs.items[index] != func)
+        index++;
+    return index;
+}
+
+static void mark_callees(const IrModule *module, const IrFunc *func, bool *marked, bool deep)
+{
+    for (IrRef ref = 0; ref < func->nodes.count; ref++) {
+        for (int k = 0; k < 2; k++) {
+            const IrFunc *callee = ir_node(func, ref)->callee[k];
+            int index = callee ? index_of(module, callee) : module->funcs.count;
+            bool fresh = index < module->funcs.count && !marked[index];
+            if (fresh)
+                marked[index] = true;
+            if (fresh && deep)
+                mark_callees(module, callee, marked, true);
+        }
+    }
+}
+
+FuncList module_entries(const IrModule *module)
+{
+    FuncList entries = {0};
+    bool *called = arena_array(module->arena, bool, module->funcs.count + 1);
+    for (int i = 0; i < module->funcs.count; i++)
+        mark_callees(module, module->funcs.items[i], called, false);
+    for (int i = 0; i < module->funcs.count; i++)
+        if (!called[i])
+            list_push(module->arena, &entries, module->funcs.items[i]);
+    return entries;
+}
+
+void module_sweep(IrModule *module, const FuncList *entries)
+{
+    bool *reached = arena_array(module->arena, bool, module->funcs.count + 1);
+    int count = 0;
+    for (int i = 0; i < entries->count; i++) {
+        reached[index_of(module, entries->items[i])] = true;
+        mark_callees(module, entries->items[i], reached, true);
+    }
+    for (int i = 0; i < module->funcs.count; i++)
+        if (reached[i])
+            module->funcs.items[count++] = module->funcs.items[i];
+    module->funcs.count = count;
 }

@@ -1,21 +1,13 @@
-/* Simplify: crops, which are pads that only take away, move through convolutions and into pads: what nobody sees is not
- * computed. */
+/* Crops: pads that only take away.  A crop of a pad is one pad; a crop of a convolution is the convolution of a crop: what
+ * nobody sees is not computed.  The gradient by the input of a padded convolution is such a one. */
 #include "passes/simplify.h"
-
-static bool all_zero(const IrInts *ints)
-{
-    for (int i = 0; i < ints->count; i++)
-        if (ints->items[i])
-            return false;
-    return true;
-}
 
 static bool is_crop(const IrNode *node)
 {
-    if (node->op != OP_pad || !all_zero(&node->attr[2]))
+    if (node->op != OP_pad)
         return false;
     for (int i = 0; i < node->type.rank; i++)
-        if (node->attr[0].items[i] > 0 || node->attr[1].items[i] > 0)
+        if (node->attr[0].items[i] > 0 || node->attr[1].items[i] > 0 || node->attr[2].items[i])
             return false;
     return true;
 }
@@ -33,11 +25,9 @@ static IrRef crop_pad(IrFunc *func, IrRef x, const int64_t *lo, const int64_t *h
         nothing &= !low[i] && !high[i] && !inner[i];
     }
     IrRef base = pads ? below->operands[0] : x;
-    return nothing ? base : ir_pad(func, base, low, high, inner);
+    return nothing ? base : simplify_ref(func, ir_pad(func, base, low, high, inner));
 }
 
-/* A crop of a convolution's places is the convolution of a crop: what nobody sees is not computed.  The gradient by the input
- * of a padded convolution is such a one. */
 static IrRef crop_conv(IrFunc *func, const IrNode *node, IrNode conv)
 {
     int last = node->type.rank - 1;
@@ -51,16 +41,13 @@ static IrRef crop_conv(IrFunc *func, const IrNode *node, IrNode conv)
     return ir_conv(func, x, conv.operands[1], conv.attr[0].items, conv.attr[1].items);
 }
 
-IrRef simplify_crop(const Rebuild *rebuild, IrRef ref, const int *uses)
+IrRef simplify_crop(IrFunc *func, IrRef ref, int uses)
 {
-    IrFunc *func = rebuild->into;
-    const IrNode *node = ir_node(func, rebuild->map[ref]), *below;
-    if (!is_crop(node))
+    IrNode node = *ir_node(func, ref);
+    if (!is_crop(&node))
         return -1;
-    below = ir_node(func, node->operands[0]);
-    if (below->op == OP_pad)
-        return crop_pad(func, node->operands[0], node->attr[0].items, node->attr[1].items);
-    if (below->op == OP_conv && uses[ir_node(rebuild->from, ref)->operands[0]] == 1)
-        return crop_conv(func, node, *below);
-    return -1;
+    IrNode below = *ir_node(func, node.operands[0]);
+    if (below.op == OP_pad)
+        return crop_pad(func, node.operands[0], node.attr[0].items, node.attr[1].items);
+    return below.op == OP_conv && uses == 1 ? crop_conv(func, &node, below) : -1;
 }

@@ -4,7 +4,6 @@
  * compute it in passing: a place of the joined axis does not say in which of the joined axes it lies.  If every leaf can be had
  * in the joined shape, the whole expression can: arrays in memory have no shape, constants have any, and a broadcast is the
  * broadcast of a small array, repeated along the joined axes only as far as it has some of them. */
-#include "passes/rebuild.h"
 #include "passes/simplify.h"
 
 enum { MOST_NODES = 64 }; /* of an expression that is moved through */
@@ -36,7 +35,8 @@ static Segments segments_of(const IrType *fine, const IrType *coarse)
     return s;
 }
 
-bool simplify_joins(const IrType *from, const IrType *to)
+/* Whether a reshape makes several axes into one, or cuts anew: its operand's place is not an affine form of its own. */
+static bool joins(const IrType *from, const IrType *to)
 {
     if (!ir_element_count(from))
         return false;
@@ -128,7 +128,7 @@ static IrRef push_node(Push *push, IrRef x)
         const IrType *base = ir_type_of(push->func, node.operands[0]);
         if (ir_shape_equal(base, &type))
             return node.operands[0];
-        return simplify_joins(base, &type) ? -1 : ir_reshape(push->func, node.operands[0], type.rank, type.dim);
+        return joins(base, &type) ? -1 : ir_reshape(push->func, node.operands[0], type.rank, type.dim);
     }
     if (node.op == OP_broadcast)
         return push_broadcast(push->func, node, &type);
@@ -162,7 +162,7 @@ IrRef simplify_reshape(IrFunc *func, const IrNode *node)
     IrRef x = node->operands[0];
     IrType type = node->type;
     IrOp below = ir_node(func, x)->op;
-    if (!simplify_joins(ir_type_of(func, x), &type) || (below != OP_broadcast && !is_cheap(below)))
+    if (!joins(ir_type_of(func, x), &type) || (below != OP_broadcast && !is_cheap(below)))
         return -1;
     Push push = {.func = func, .type = &type};
     return push_through(&push, x);
