@@ -136,8 +136,9 @@ static void store_base(Fuse *fuse, IrRef ref)
         bool view = node->op == OP_transpose || node->op == OP_broadcast || node->op == OP_slice || node->op == OP_reverse;
         if (node->op == OP_reshape) {
             IrOp op = ir_node(fuse->func, below)->op;
-            if (op == OP_transpose || op == OP_broadcast || op == OP_slice || op == OP_reverse) {
-                store(fuse, below); /* moved elements do not reshape in place */
+            bool moved = op == OP_transpose || op == OP_broadcast || op == OP_slice || op == OP_reverse;
+            if (moved && !fuse_reshape_splits(ir_type_of(fuse->func, below), &node->type)) {
+                store(fuse, below); /* moved elements do not merge in place */
                 return;
             }
             view = true;

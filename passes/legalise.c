@@ -1,7 +1,10 @@
 /* Legalise: rewrites on the graph that leave fusion with fewer cases.
  *
- * Takes an inlined, derived function; leaves one without argmax. */
+ * Takes an inlined, derived function; leaves one without argmax, in which small constants that have to lie in memory are
+ * literals, so that no kernel is launched to write them. */
 #include "passes/fuse_internal.h"
+
+enum { SMALL_CONSTANT = 64 }; /* elements */
 
 /* The first of the places where the maximum stands: the least index among them. */
 static IrRef rewrite_argmax(IrFunc *func, const IrNode *node, IrRef x)
@@ -20,6 +23,42 @@ static IrRef rewrite_argmax(IrFunc *func, const IrNode *node, IrRef x)
     return ir_reduce(func, OP_reduce_min, place, &axis, 1);
 }
 
+/* ---- constants that a loop, a branch or a key reads from memory ---- */
+
+static bool reads_memory(const IrNode *node)
+{
+    return node->op == OP_fold_in || (ir_op_info[node->op].traits & TRAIT_control) != 0;
+}
+
+static IrRef literal_of(IrFunc *func, const IrNode *constant)
+{
+    Arena *arena = func->module->arena;
+    EvalTensor tensor = eval_tensor_new(arena, constant->type);
+    int64_t count = ir_element_count(&constant->type);
+    void *bytes = arena_alloc(arena, (size_t)(count * dtype_size(constant->type.dtype)) + 1);
+    for (int64_t i = 0; i < count; i++) {
+        if (dtype_class(constant->type.dtype) == CLASS_int)
+            tensor.integer[i] = (int64_t)constant->value;
+        else
+            tensor.real[i] = constant->value;
+    }
+    eval_tensor_write(&tensor, bytes);
+    return ir_literal(func, constant->type, bytes);
+}
+
+/* `map`, but with literals in place of the constants that the node reads. */
+static const IrRef *with_literals(IrFunc *out, const IrFunc *func, const IrNode *node, const IrRef *map)
+{
+    Arena *arena = out->module->arena;
+    IrRef *own = arena_copy(arena, map, (size_t)func->nodes.count * sizeof *map);
+    for (int i = 0; i < node->operand_count; i++) {
+        const IrNode *operand = ir_node(func, node->operands[i]);
+        if (operand->op == OP_const && ir_element_count(&operand->type) <= SMALL_CONSTANT)
+            own[node->operands[i]] = literal_of(out, operand);
+    }
+    return own;
+}
+
 IrFunc *legalise_func(IrModule *module, const IrFunc *func)
 {
     IrFunc *out = ir_func_new(module, func->name);
@@ -30,7 +69,8 @@ IrFunc *legalise_func(IrModule *module, const IrFunc *func)
         out->at = node->span;
         if (node->op == OP_argmax)
             replaced = rewrite_argmax(out, node, map[node->operands[0]]);
-        map[ref] = replaced >= 0 ? replaced : ir_copy_node(out, func, ref, map);
+        const IrRef *operands = reads_memory(node) ? with_literals(out, func, node, map) : map;
+        map[ref] = replaced >= 0 ? replaced : ir_copy_node(out, func, ref, operands);
     }
     for (int i = 0; i < func->results.count; i++)
         ir_result(out, map[func->results.items[i]], i < func->result_names.count ? func->result_names.items[i] : NULL);

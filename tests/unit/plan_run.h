@@ -36,9 +36,10 @@ static void plan_run_loop(const PlanRun *run, const PlanStep *step)
 {
     for (int i = 0; i < step->carries.count; i++)
         plan_run_copy(run, step->carries.items[i].slot, step->carries.items[i].init);
-    for (int64_t turn = 0; !step->bound || turn < step->bound; turn++) {
-        if (step->kind == STEP_FOR && turn >= *(int32_t *)run->address[step->trip])
-            break;
+    int64_t most = step->bound ? step->bound : INT64_MAX, trip = most;
+    if (step->kind == STEP_FOR) /* read once: its memory is free for the turns */
+        trip = *(int32_t *)run->address[step->trip];
+    for (int64_t turn = 0; turn < most && turn < trip; turn++) {
         if (step->kind == STEP_FOR)
             *(int32_t *)run->address[step->counter] = (int32_t)turn;
         else

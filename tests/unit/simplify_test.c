@@ -32,15 +32,15 @@ static const Case cases[] = {
      "func @f(%x: f32[1,6,2], %w: f32[3,2,2]) -> (f32[1,2,2], f32[1,4,2]) {\n"
      "  %c = conv %x, %w {stride=[1], dilation=[1]} : f32[1,4,2]\n"
      "  %y = pad %c {lo=[0,-1,0], hi=[0,-1,0], inner=[0,0,0]} : f32[1,2,2]\n  return %y, %c\n}\n",
-     "pad %c {lo=[0,-1,0]", NULL},
+     "slice %c {start=[0,1,0]", NULL},
     {"a crop of channels",
      "func @f(%x: f32[1,6,2], %w: f32[3,2,4]) -> (f32[1,4,2]) {\n  %c = conv %x, %w {stride=[1], dilation=[1]} : f32[1,4,4]\n"
      "  %y = pad %c {lo=[0,0,-1], hi=[0,0,-1], inner=[0,0,0]} : f32[1,4,2]\n  return %y\n}\n",
-     "pad %c {lo=[0,0,-1]", NULL},
+     "slice %c {start=[0,0,1]", NULL},
     {"a crop of a strided convolution",
      "func @f(%x: f32[1,9,2], %w: f32[3,2,2]) -> (f32[1,2,2]) {\n  %c = conv %x, %w {stride=[2], dilation=[1]} : f32[1,4,2]\n"
      "  %y = pad %c {lo=[0,-1,0], hi=[0,-1,0], inner=[0,0,0]} : f32[1,2,2]\n  return %y\n}\n",
-     "pad %c {lo=[0,-1,0]", NULL},
+     "slice %c {start=[0,1,0]", NULL},
     {"a normalisation by groups, joined",
      "func @f(%x: f32[2,5,6], %m: f32[2,3]) -> (f32[2,5,6]) {\n  %r = reshape %x : f32[2,5,3,2]\n"
      "  %b = broadcast %m {dims=[0,2]} : f32[2,5,3,2]\n  %d = sub %r, %b : f32[2,5,3,2]\n  %q = mul %d, %d : f32[2,5,3,2]\n"
