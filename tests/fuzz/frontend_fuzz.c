@@ -2,6 +2,7 @@
  * formatting, which changes nothing the second time. */
 #include "../unit/ast_dump.h"
 #include "frontend/program.h"
+#include "passes/passes.h"
 #include "runtime/std.h"
 
 #include <stdlib.h>
@@ -88,6 +89,11 @@ static const char *read_std(void *state, Arena *arena, const char *path, const c
     return "there is no such file";
 }
 
+static void check_derivatives(const Specialised *made, DiagSink *diags)
+{
+    pass_derive(made->module, diags);
+}
+
 static void check_program(Arena *arena, const char *text, size_t length)
 {
     Source *source = arena_new_of(arena, Source);
@@ -95,7 +101,7 @@ static void check_program(Arena *arena, const char *text, size_t length)
     DiagSink diags = diag_sink_new(arena);
     ProgramReader reader = {read_std, NULL};
     Program *program = program_load(arena, source, &reader, NULL, 0, &diags);
-    bool checked = program && program_check(program, &diags);
+    bool checked = program && program_check(program, check_derivatives, &diags);
     require(checked || diags.list.count);
 }
 
