@@ -112,8 +112,7 @@ static bool rule_tangents(Frame *f, const IrNode *node, Dual *tangents)
         const IrType *type = ir_type_of(f->from, operand);
         if (!dtype_is_float(type->dtype))
             continue;
-        args[count].primal =
-            f->jvp.split ? calculus_zeros(into, type) : calculus_or_zeros(into, f->tangent[operand], type);
+        args[count].primal = f->jvp.split ? calculus_zeros(into, type) : calculus_or_zeros(into, f->tangent[operand], type);
         args[count++].tangent = f->jvp.split ? f->tangent[operand] : NO_REF;
     }
     if (f->jvp.split)
@@ -301,8 +300,8 @@ static int mixed_operands(Frame *f, const Loop *loop, IrRef *operands, int *coun
         operands[total++] = loop->carry[i].primal;
     for (int i = 0; i < loop->carry_count; i++) {
         if (loop->active[i])
-            operands[total++] = calculus_or_zeros(f->jvp.into, loop->carry[i].tangent,
-                                                  ir_type_of(loop->body, body_param(loop, i)));
+            operands[total++] =
+                calculus_or_zeros(f->jvp.into, loop->carry[i].tangent, ir_type_of(loop->body, body_param(loop, i)));
     }
     int carries = total;
     for (int i = 0; i < loop->capture_count; i++)
@@ -422,8 +421,8 @@ static bool emit_linear(Frame *f, IrRef at, const Loop *loop, const Linear *line
     int total = 0, param = 1 + linear->carries;
     for (int i = 0; i < loop->carry_count; i++) {
         if (loop->active[i])
-            operands[total++] = calculus_or_zeros(f->jvp.into, loop->carry[i].tangent,
-                                                  ir_type_of(loop->body, body_param(loop, i)));
+            operands[total++] =
+                calculus_or_zeros(f->jvp.into, loop->carry[i].tangent, ir_type_of(loop->body, body_param(loop, i)));
     }
     for (int i = 0; i < loop->carry_count; i++) {
         if (linear->keep[param++])
@@ -533,12 +532,11 @@ static IrRef count_turns(Frame *f, IrRef at, const Loop *loop)
     return ir_get(into, made, carries);
 }
 
-/* A tape has a row for each turn, so their number must be known, and an axis must be left for it. */
+/* A tape has a row for each turn, so a bound must be known (a `for` always has one), and an axis must be left for it. */
 static bool check_tapes(const Frame *f, const Loop *loop)
 {
     const IrNode *node = loop->node;
-    bool empty = loop->indexed && ir_node(f->from, node->operands[0])->op == OP_const;
-    if (!node->attr[0].items[0] && !empty) {
+    if (!loop->indexed && !node->attr[0].items[0]) {
         diag_report(f->jvp.diags, DIAG_unbounded_reverse, node->span,
                     "the gradient of this loop needs to know how many turns it takes at most");
         diag_note(f->jvp.diags, (Span){0}, "write `while condition, bound = N { ... }`");
