@@ -438,7 +438,8 @@ static void cut_loop(Nest *nest, int loop, int64_t pieces, int64_t unit)
     nest->tasks *= nest->chunks;
 }
 
-/* Outer MAP loops are given out whole while that makes no more tasks than wanted, then one is cut. */
+/* Outer MAP loops are given out whole while that makes no more tasks than wanted, then one is cut.  A loop without turns stays
+ * a loop: it would leave no task. */
 static void share_out(const Search *s, Nest *nest)
 {
     double wanted = ceil(nest->cycles / TASK_CYCLES);
@@ -446,7 +447,7 @@ static void share_out(const Search *s, Nest *nest)
     int64_t chunk_axis = nest->ragged.chunk;
     for (int loop = 0; loop < nest->map_loops && nest->chunk_loop < 0; loop++) {
         int axis = nest->order[loop];
-        if (axis == NEST_VECTOR || !may_share(s, axis))
+        if (axis == NEST_VECTOR || !may_share(s, axis) || !nest_extent(nest, loop))
             continue;
         bool block = axis == nest->block_axis;
         if (axis == chunk_axis || (!block && nest->tasks * nest_extent(nest, loop) <= nest->wanted)) {
