@@ -1,0 +1,396 @@
+/* Random programs: the interpreter, each pass, and unfused and fused machine code on several vector widths agree, on the
+ * programs and on their derivatives.
+ *
+ * CM_RANDOM_PROGRAMS says how many (200), CM_RANDOM_SEED where to start.  A program that fails is printed, made smaller. */
+#include "backends/cpu/cpu_internal.h"
+#include "passes/passes.h"
+#include "passes/rebuild.h"
+#include "tests/random/program.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- a program, ready to run ---- */
+
+typedef struct Subject {
+    Arena *arena;
+    const char *text; /* of the module, without calculus nodes */
+    const char *entry;
+    const IrFunc *func;
+    const EvalTensor *args;
+    EvalTensor *wide, *declared; /* what the interpreter computes */
+    bool *comparable;            /* by result: well-conditioned */
+    double unit;
+    const char *cpu; /* null: this machine */
+    int threads;
+} Subject;
+
+static const char *text_of(Arena *arena, const IrModule *module)
+{
+    Text text = text_new(arena);
+    ir_print(module, &text);
+    return text.data;
+}
+
+static IrModule *parse(Arena *arena, const char *text)
+{
+    Source *source = arena_new_of(arena, Source);
+    *source = (Source){"random.ir", text, strlen(text)};
+    DiagSink diags = diag_sink_new(arena);
+    IrModule *module = ir_parse(arena, source, &diags);
+    Text messages = text_new(arena);
+    diag_render_all(&diags, &messages);
+    ck_assert_msg(module != NULL, "%s", messages.data);
+    return module;
+}
+
+static EvalTensor *interpret(Arena *arena, const IrFunc *func, EvalMode mode, const EvalTensor *args)
+{
+    EvalTensor *results = arena_array(arena, EvalTensor, func->results.count + 1);
+    ck_assert(ir_eval(arena, func, mode, args, results));
+    return results;
+}
+
+/* ---- agreement: max |a - b| / max |b|, at most 1e-5 in f32 ---- */
+
+static double bound_of(double unit)
+{
+    return unit == 0x1p-53 ? 1e-11 : unit == 0x1p-24 ? 1e-5 : 64 * unit;
+}
+
+static double error_of(const EvalTensor *got, const EvalTensor *want)
+{
+    double largest = 0, error = 0;
+    for (int64_t i = 0; i < ir_element_count(&want->type); i++) {
+        if (want->integer) {
+            error += got->integer[i] != want->integer[i];
+            continue;
+        }
+        double x = got->real[i], y = want->real[i];
+        bool same = x == y || (isnan(x) && isnan(y));
+        largest = fmax(largest, fabs(y));
+        error = fmax(error, same ? 0 : isfinite(x - y) ? fabs(x - y) : INFINITY);
+    }
+    return want->type.dtype == DT_bool || want->integer || !error ? error : error / largest;
+}
+
+/* ---- conditioning ---- */
+
+static bool rounds(const IrNode *node)
+{
+    static const IrOp exact[] = {OP_neg, OP_abs, OP_sign, OP_floor, OP_ceil, OP_round, OP_stop_grad, OP_max, OP_min, OP_select};
+    bool rounded = dtype_is_float(node->type.dtype) && node->op != OP_get && node->op != OP_take;
+    rounded &= !(ir_op_info[node->op].traits & (TRAIT_leaf | TRAIT_view | TRAIT_control));
+    rounded &= node->op != OP_reduce_max && node->op != OP_reduce_min;
+    for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
+        rounded &= node->op != exact[i];
+    return rounded;
+}
+
+/* Each result that is rounded times a number near 1, as far from it as rounding goes. */
+static void add_noise(IrFunc *func, Draws *draws)
+{
+    Rebuild rebuild = rebuild_begin(func);
+    for (IrRef ref = 0; ref < func->nodes.count; ref++) {
+        IrRef made = rebuild_copy(&rebuild, ref);
+        if (!rounds(ir_node(func, ref)))
+            continue;
+        IrType type = *ir_type_of(func, ref);
+        double factor = 1 + rounding_unit(type.dtype) * draw_real(draws, -2, 2);
+        rebuild.map[ref] = ir_binary(rebuild.into, OP_mul, made, ir_const(rebuild.into, type, factor));
+    }
+    rebuild_end(&rebuild, func);
+}
+
+/* A result is compared if noise of the size of rounding moves it by a quarter of the bound at most, and so does rounding. */
+static void find_comparable(Subject *subject, uint64_t seed)
+{
+    int count = subject->func->results.count;
+    Draws draws = draws_new(seed);
+    subject->comparable = arena_array(subject->arena, bool, count + 1);
+    for (int i = 0; i < count; i++)
+        subject->comparable[i] = error_of(&subject->declared[i], &subject->wide[i]) <= bound_of(subject->unit) / 4;
+    for (int trial = 0; trial < 3; trial++) {
+        IrModule *module = parse(subject->arena, subject->text);
+        for (int i = 0; i < module->funcs.count; i++)
+            add_noise(module->funcs.items[i], &draws);
+        const IrFunc *func = ir_func_find(module, subject->entry);
+        const EvalTensor *noisy = interpret(subject->arena, func, EVAL_wide, subject->args);
+        for (int i = 0; i < count; i++)
+            subject->comparable[i] &= error_of(&noisy[i], &subject->wide[i]) <= bound_of(subject->unit) / 4;
+    }
+}
+
+static Subject subject_of(Arena *arena, const IrFunc *func, const EvalTensor *args, double unit, uint64_t seed)
+{
+    static const char *const cpus[] = {NULL, "x86-64-v3", "x86-64"};
+    Subject subject = {.arena = arena,
+                       .text = text_of(arena, func->module),
+                       .entry = func->name,
+                       .func = func,
+                       .args = args,
+                       .wide = interpret(arena, func, EVAL_wide, args),
+                       .declared = interpret(arena, func, EVAL_declared, args),
+                       .unit = unit,
+                       .cpu = cpus[seed % 3],
+                       .threads = 1 + seed / 3 % 2};
+    find_comparable(&subject, seed);
+    return subject;
+}
+
+/* ---- machine code ---- */
+
+static void **memory_of(Arena *arena, const EvalTensor *tensors, int count, bool filled)
+{
+    void **memory = arena_array(arena, void *, count + 1);
+    for (int i = 0; i < count; i++) {
+        const IrType *type = &tensors[i].type;
+        memory[i] = arena_alloc(arena, (size_t)(ir_element_count(type) * dtype_size(type->dtype)) + 64);
+        if (filled)
+            eval_tensor_write(&tensors[i], memory[i]);
+    }
+    return memory;
+}
+
+static Plan *plan_of(const Subject *subject, bool no_fuse)
+{
+    IrModule *module = parse(subject->arena, subject->text);
+    PipelineOptions options = {.lower = {.no_fuse = no_fuse}, .stop_after = -1};
+    DiagSink diags = diag_sink_new(subject->arena);
+    Plan *plan = pipeline_run(module, subject->entry, &options, &diags);
+    bool fine = plan && plan_verify(plan, &diags);
+    Text messages = text_new(subject->arena);
+    diag_render_all(&diags, &messages);
+    ck_assert_msg(fine, "%s", messages.data);
+    return plan;
+}
+
+static Device *open_device(const Subject *subject, Pool *pool)
+{
+    Device *device;
+    ck_assert_ptr_null(backend_cpu.open(subject->arena, &(DeviceOptions){.pool = pool}, &device));
+    if (subject->cpu && strncmp(device->target.triple, "x86_64", 6) == 0) {
+        device->target.cpu = subject->cpu;
+        device->target.features = "";
+        target_complete(&device->target);
+    }
+    return device;
+}
+
+static EvalTensor *run_code(const Subject *subject, bool no_fuse)
+{
+    Arena *arena = subject->arena;
+    int results = subject->func->results.count;
+    void **inputs = memory_of(arena, subject->args, subject->func->params.count, true);
+    void **outputs = memory_of(arena, subject->wide, results, false);
+    Pool *pool = pool_new(subject->threads);
+    Device *device = open_device(subject, pool);
+    Executable *executable;
+    Instance *instance;
+    CompileStats stats;
+    const char *reason = backend_cpu.compile(arena, device, plan_of(subject, no_fuse), &executable, &stats);
+    ck_assert_msg(!reason, "%s", reason);
+    ck_assert_ptr_null(backend_cpu.instantiate(arena, executable, &instance));
+    ck_assert_ptr_null(backend_cpu.run(arena, instance, inputs, outputs));
+    backend_cpu.discard(instance);
+    backend_cpu.release(executable);
+    backend_cpu.close(device);
+    pool_free(pool);
+    EvalTensor *got = arena_array(arena, EvalTensor, results + 1);
+    for (int i = 0; i < results; i++) {
+        got[i] = eval_tensor_new(arena, subject->wide[i].type);
+        eval_tensor_read(&got[i], outputs[i]);
+    }
+    return got;
+}
+
+/* The first result that differs, or -1. */
+static int wrong_result(const Subject *subject, bool no_fuse)
+{
+    const EvalTensor *got = run_code(subject, no_fuse);
+    for (int i = 0; i < subject->func->results.count; i++)
+        if (subject->comparable[i] && !(error_of(&got[i], &subject->wide[i]) <= bound_of(subject->unit)))
+            return i;
+    return -1;
+}
+
+/* ---- a smaller program: one value as the only result, the first that differs ---- */
+
+static Subject reduced(const Subject *subject, IrRef ref)
+{
+    IrModule *module = parse(subject->arena, subject->text);
+    IrFunc *func = ir_func_find(module, subject->entry);
+    func->results.count = func->result_names.count = 0;
+    ir_result(func, ref, NULL);
+    pass_dce(module);
+    Subject smaller = subject_of(subject->arena, func, subject->args, subject->unit, 0);
+    smaller.cpu = subject->cpu;
+    smaller.threads = subject->threads;
+    return smaller;
+}
+
+static const char *smallest(const Subject *subject, bool no_fuse)
+{
+    const IrFunc *func = ir_func_find(parse(subject->arena, subject->text), subject->entry);
+    for (IrRef ref = 0; ref < func->nodes.count; ref++) {
+        if (ir_op_info[ir_node(func, ref)->op].traits & TRAIT_control)
+            continue;
+        Subject smaller = reduced(subject, ref);
+        if (wrong_result(&smaller, no_fuse) >= 0)
+            return smaller.text;
+    }
+    return subject->text;
+}
+
+static void check_code(const Subject *subject, const char *what, uint64_t seed)
+{
+    for (int no_fuse = 1; no_fuse >= 0; no_fuse--) {
+        int wrong = wrong_result(subject, no_fuse);
+        if (wrong < 0)
+            continue;
+        const EvalTensor *got = run_code(subject, no_fuse);
+        fprintf(stderr, "# %s of seed %llu, %s code on %s: wrong\n%s", what, (unsigned long long)seed,
+                no_fuse ? "unfused" : "fused", subject->cpu ? subject->cpu : "this CPU", smallest(subject, no_fuse));
+        ck_abort_msg("%s of seed %llu: result %d of %s code is wrong by %g", what, (unsigned long long)seed, wrong,
+                     no_fuse ? "unfused" : "fused", error_of(&got[wrong], &subject->wide[wrong]));
+    }
+}
+
+/* ---- passes: each leaves the bits as they are ---- */
+
+static bool same_bits(Arena *arena, const EvalTensor *a, const EvalTensor *b, int count)
+{
+    void **left = memory_of(arena, a, count, true), **right = memory_of(arena, b, count, true);
+    for (int i = 0; i < count; i++) {
+        size_t size = (size_t)(ir_element_count(&a[i].type) * dtype_size(a[i].type.dtype));
+        if (memcmp(left[i], right[i], size) && error_of(&a[i], &b[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void check_passes(const Subject *subject, const char *what, uint64_t seed)
+{
+    for (int pass = PASS_derive; pass < PASS_fuse; pass++) {
+        IrModule *module = parse(subject->arena, subject->text);
+        PipelineOptions options = {.stop_after = pass};
+        DiagSink diags = diag_sink_new(subject->arena);
+        pipeline_run(module, subject->entry, &options, &diags);
+        ck_assert_int_eq(diags.list.count, 0);
+        const IrFunc *func = ir_func_find(module, subject->entry);
+        const EvalTensor *results = interpret(subject->arena, func, EVAL_declared, subject->args);
+        if (same_bits(subject->arena, results, subject->declared, func->results.count))
+            continue;
+        fprintf(stderr, "# %s of seed %llu\n%s# after %s\n%s", what, (unsigned long long)seed, subject->text,
+                pass_name((PassId)pass), text_of(subject->arena, module));
+        ck_abort_msg("%s of seed %llu: %s changes a result", what, (unsigned long long)seed, pass_name((PassId)pass));
+    }
+}
+
+/* ---- a program and its derivatives ---- */
+
+static void check_text(const RandomProgram *program, Arena *arena)
+{
+    const char *text = text_of(arena, program->module), *again = text_of(arena, parse(arena, text));
+    ck_assert_str_eq(text, again);
+}
+
+static void check_subject(Arena *arena, const IrFunc *func, const EvalTensor *args, double unit, const char *what,
+                          uint64_t seed)
+{
+    Subject subject = subject_of(arena, func, args, unit, seed);
+    check_passes(&subject, what, seed);
+    check_code(&subject, what, seed);
+}
+
+/* Its tangents or cotangents, by every float. */
+static void check_derivative(Arena *arena, const RandomProgram *program, bool reverse, uint64_t seed)
+{
+    IrFunc *func = program->func;
+    int params = func->params.count, results = func->results.count;
+    DiagSink diags = diag_sink_new(arena);
+    Draws draws = draws_new(seed + 1);
+    bool *active = arena_array(arena, bool, params + 1), *seeded = arena_array(arena, bool, results + 1);
+    for (int i = 0; i < params; i++)
+        active[i] = dtype_is_float(ir_type_of(func, func->params.items[i])->dtype);
+    for (int i = 0; i < results; i++)
+        seeded[i] = dtype_is_float(ir_type_of(func, func->results.items[i])->dtype);
+    const IrFunc *derived =
+        reverse ? derive_vjp(program->module, func, active, seeded, &diags) : derive_jvp(program->module, func, active, &diags);
+    ck_assert_msg(derived != NULL, "seed %llu: no derivative", (unsigned long long)seed);
+    EvalTensor *args = arena_array(arena, EvalTensor, derived->params.count + 1);
+    memcpy(args, program->args, sizeof *args * (size_t)params);
+    for (int i = params; i < derived->params.count; i++)
+        args[i] = draw_tensor(arena, &draws, *ir_type_of(derived, derived->params.items[i]), -1, 1, 0, 0);
+    check_subject(arena, derived, args, program->unit, reverse ? "vjp" : "jvp", seed);
+}
+
+static uint64_t first_seed(void)
+{
+    const char *text = getenv("CM_RANDOM_SEED");
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+START_TEST(random_programs_agree)
+{
+    uint64_t seed = first_seed() + (uint64_t)_i;
+    Arena *arena = arena_new(NULL, NULL);
+    RandomProgram program = random_program(arena, seed, false);
+    DiagSink diags = diag_sink_new(arena);
+    ck_assert(ir_verify(program.module, &diags));
+    if (getenv("CM_RANDOM_PRINT"))
+        fprintf(stderr, "# seed %llu\n%s\n", (unsigned long long)seed, text_of(arena, program.module));
+    check_text(&program, arena);
+    ck_assert(pass_derive(program.module, &diags));
+    check_subject(arena, program.func, program.args, program.unit, "program", seed);
+    if (seed % 2 == 0)
+        check_derivative(arena, &program, seed % 4 == 0, seed);
+    arena_free(arena);
+}
+END_TEST
+
+/* ---- the generator itself ---- */
+
+enum { SURVEYED = 200 };
+
+/* Every row is in some program, and few results are too ill-conditioned to be compared. */
+START_TEST(programs_cover_the_table)
+{
+    int uses[OP_COUNT] = {0}, results = 0, comparable = 0;
+    for (uint64_t seed = 0; seed < SURVEYED; seed++) {
+        Arena *arena = arena_new(NULL, NULL);
+        RandomProgram program = random_program(arena, seed, false);
+        for (int f = 0; f < program.module->funcs.count; f++)
+            for (IrRef ref = 0; ref < program.module->funcs.items[f]->nodes.count; ref++)
+                uses[ir_node(program.module->funcs.items[f], ref)->op]++;
+        DiagSink diags = diag_sink_new(arena);
+        ck_assert(pass_derive(program.module, &diags));
+        Subject subject = subject_of(arena, program.func, program.args, program.unit, seed);
+        for (int i = 0; i < program.func->results.count; i++)
+            comparable += subject.comparable[i];
+        results += program.func->results.count;
+        arena_free(arena);
+    }
+    for (int op = 0; op < OP_COUNT; op++)
+        ck_assert_msg(uses[op] > 0, "no random program has `%s`", ir_op_info[op].name);
+    ck_assert_msg(comparable >= 0.95 * results, "%d of %d results can be compared", comparable, results);
+}
+END_TEST
+
+int main(void)
+{
+    const char *count = getenv("CM_RANDOM_PROGRAMS");
+    Suite *suite = suite_create("random programs");
+    TCase *programs = tcase_create("programs");
+    tcase_add_loop_test(programs, random_programs_agree, 0, count ? atoi(count) : 200);
+    tcase_add_test(programs, programs_cover_the_table);
+    suite_add_tcase(suite, programs);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
