@@ -123,20 +123,10 @@ typedef struct Cut {
 
 static void cut_into(Cut *cut, const IrFunc *from, IrFunc *into, const bool *params, const bool *results, bool own);
 
-static int count_uses(const IrModule *module, const IrFunc *callee)
-{
-    int uses = 0;
-    for (int i = 0; i < module->funcs.count; i++)
-        for (IrRef ref = 0; ref < module->funcs.items[i]->nodes.count; ref++)
-            for (int k = 0; k < 2; k++)
-                uses += ir_node(module->funcs.items[i], ref)->callee[k] == callee;
-    return uses;
-}
-
 /* The function with some of its params and results: itself where nobody else refers to it. */
 static IrFunc *cut_callee(Cut *cut, IrFunc *callee, const bool *params, const bool *results, bool own)
 {
-    own = own && count_uses(cut->module, callee) == 1;
+    own = own && module_uses(cut->module, callee) == 1;
     IrFunc *into = own ? arena_new_of(cut->module->arena, IrFunc) : ir_func_new(cut->module, callee->name);
     *into = (IrFunc){.module = cut->module, .name = into->name ? into->name : callee->name};
     cut_into(cut, callee, into, params, results, own);

@@ -87,16 +87,6 @@ static void add_params(IrFunc *func, const Hoist *hoist)
         ir_param(func, *ir_type_of(hoist->body, hoist->hoisted.items[i]), "unused");
 }
 
-static int count_uses(const IrModule *module, const IrFunc *callee)
-{
-    int uses = 0;
-    for (int i = 0; i < module->funcs.count; i++)
-        for (IrRef ref = 0; ref < module->funcs.items[i]->nodes.count; ref++)
-            for (int k = 0; k < 2; k++)
-                uses += ir_node(module->funcs.items[i], ref)->callee[k] == callee;
-    return uses;
-}
-
 static IrRef hoist_from(Rebuild *rebuild, const IrNode *node)
 {
     Arena *arena = rebuild->from->module->arena;
@@ -136,7 +126,7 @@ static void hoist_func(IrModule *module, IrFunc *func)
         const IrNode *node = ir_node(func, ref);
         IrRef moved = -1;
         bool loop = node->op == OP_for || node->op == OP_while;
-        if (loop && count_uses(module, node->callee[0]) == 1 && (!node->callee[1] || count_uses(module, node->callee[1]) == 1))
+        if (loop && module_uses(module, node->callee[0]) == 1 && (!node->callee[1] || module_uses(module, node->callee[1]) == 1))
             moved = hoist_from(&rebuild, node);
         if (moved >= 0)
             rebuild.map[ref] = moved;

@@ -76,3 +76,13 @@ void module_sweep(IrModule *module, const FuncList *entries)
             module->funcs.items[count++] = module->funcs.items[i];
     module->funcs.count = count;
 }
+
+int module_uses(const IrModule *module, const IrFunc *callee)
+{
+    int uses = 0;
+    for (int i = 0; i < module->funcs.count; i++)
+        for (IrRef ref = 0; ref < module->funcs.items[i]->nodes.count; ref++)
+            for (int k = 0; k < 2; k++)
+                uses += ir_node(module->funcs.items[i], ref)->callee[k] == callee;
+    return uses;
+}

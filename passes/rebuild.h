@@ -22,5 +22,7 @@ typedef LIST(IrFunc *) FuncList;
 FuncList module_entries(const IrModule *module);
 /* Drops the functions that none of them reaches. */
 void module_sweep(IrModule *module, const FuncList *entries);
+/* How many nodes refer to the function. */
+int module_uses(const IrModule *module, const IrFunc *callee);
 
 #endif
