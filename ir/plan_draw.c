@@ -4,7 +4,17 @@
  * they read from), in the order of the steps within a layer; edges carry the name of the array. */
 #include "ir/plan.h"
 
-enum { BOX_WIDTH = 230, BOX_HEIGHT = 54, GAP_X = 24, GAP_Y = 46, MARGIN = 30, TITLE = 30, MOST_COLUMNS = 12, LINE = 14 };
+enum {
+    BOX_WIDTH = 230,
+    BOX_HEIGHT = 54,
+    GAP_X = 24,
+    GAP_Y = 46,
+    MARGIN = 30,
+    TITLE = 30,
+    MOST_COLUMNS = 12,
+    LEAST_COLUMNS = 2,
+    LINE = 14
+};
 
 typedef struct Box {
     const PlanStep *step;
@@ -235,7 +245,10 @@ void plan_draw(const Plan *plan, Text *out)
     drawing.maker = arena_array(out->arena, int, plan->buffers.count + 1);
     forget_makers(&drawing);
     place_boxes(&drawing);
-    int width = 2 * MARGIN + MOST_COLUMNS * (BOX_WIDTH + GAP_X), height = drawing.layer_top[drawing.layers] + MARGIN;
+    int columns = LEAST_COLUMNS;
+    for (int i = 0; i < count; i++)
+        columns = drawing.boxes[i].column < columns ? columns : drawing.boxes[i].column + 1;
+    int width = 2 * MARGIN + columns * (BOX_WIDTH + GAP_X), height = drawing.layer_top[drawing.layers] + MARGIN;
     text_printf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\">\n", width, height);
     text_puts(out, "<style>rect{stroke:#555}path{fill:none;stroke:#8a8a8a;stroke-opacity:.6}text{font-family:sans-serif}"
                    ".t{font-size:12px;font-weight:bold}.s{font-size:11px;fill:#444}</style>\n");

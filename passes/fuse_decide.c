@@ -94,10 +94,10 @@ bool fuse_is_affine_view(const Fuse *fuse, IrRef ref)
 static void count_use(Fuse *fuse, IrRef used, IrRef user)
 {
     FuseNode *info = &fuse->node[used];
-    if (info->uses && info->only_user == user)
+    if (info->uses && info->first_user == user)
         return;
-    info->uses++;
-    info->only_user = user;
+    info->last_user = info->uses++ ? info->last_user : user; /* users are counted from the last to the first */
+    info->first_user = user;
 }
 
 static void count_uses(Fuse *fuse)
@@ -191,16 +191,22 @@ static void store_required(Fuse *fuse)
 
 /* ---- epilogues ---- */
 
-/* The next node of the chain behind `ref`, or none: its only user, if that is pointwise and not on another chain. */
+static bool is_own_of(const Fuse *fuse, IrRef ref, IrRef user)
+{
+    const FuseNode *info = &fuse->node[ref];
+    return is_pointwise(ir_node(fuse->func, ref)) && !info->stored && !info->claimed && info->uses == 1 &&
+           info->first_user == user;
+}
+
+/* The next node of the chain behind `ref`, or none: a pointwise node, not on another chain, that alone reads it, or alone but
+ * for one that it alone reads, as x * sigmoid(x) does. */
 static IrRef next_in_chain(const Fuse *fuse, IrRef ref)
 {
     const FuseNode *info = &fuse->node[ref];
-    if (info->stored || info->uses != 1 || info->only_user < 0)
+    IrRef next = info->last_user;
+    if (info->stored || next < 0 || info->uses > 2 || (info->uses == 2 && !is_own_of(fuse, info->first_user, next)))
         return -1;
-    const IrNode *user = ir_node(fuse->func, info->only_user);
-    if (!is_pointwise(user) || fuse->node[info->only_user].claimed)
-        return -1;
-    return info->only_user;
+    return is_pointwise(ir_node(fuse->func, next)) && !fuse->node[next].claimed ? next : -1;
 }
 
 static void claim_epilogue(Fuse *fuse, IrRef root)
@@ -326,8 +332,8 @@ static void decide_cost(Fuse *fuse, IrRef ref)
     if (info->stored || info->claimed || fuse_is_leaf(node) || node->op == OP_get)
         return;
     bool kept = info->uses > 1 && info->cost > RECOMPUTE_LIMIT;
-    if (info->uses == 1 && info->only_user >= 0) {
-        const IrNode *user = ir_node(fuse->func, info->only_user);
+    if (info->uses == 1 && info->first_user >= 0) {
+        const IrNode *user = ir_node(fuse->func, info->first_user);
         kept = user->op == OP_broadcast && info->cost > BROADCAST_LIMIT &&
                ir_element_count(&user->type) > ir_element_count(&node->type);
     }
@@ -339,7 +345,7 @@ void fuse_decide(Fuse *fuse)
 {
     for (IrRef ref = 0; ref < fuse->func->nodes.count; ref++) {
         fuse->node[ref].root = fuse->node[ref].chain = -1;
-        fuse->node[ref].only_user = -1;
+        fuse->node[ref].first_user = fuse->node[ref].last_user = -1;
         fuse->node[ref].group = -1;
         fuse->node[ref].buffer = -1;
     }

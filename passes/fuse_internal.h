@@ -29,7 +29,7 @@ typedef struct FuseNode {
     IrRef end;       /* of that: the last node of its chain */
     IrRef root;      /* stored: the reduction or contraction whose epilogue it ends, or itself, or none for a plain map */
     int uses;        /* distinct consumers, results counted */
-    IrRef only_user; /* the consumer, if there is one */
+    IrRef first_user, last_user; /* the first and the last consumer; a result has a negative one */
     int cost;        /* of recomputing it at a point, virtual operands included */
     int reads;       /* arrays that this reads: at most so many */
     int group;       /* stored: which group computes it; -1: none does (params, literals) */
