@@ -138,8 +138,9 @@ static int64_t bytes_of(const Rows *rows, const Touched *touched, int outer)
     int64_t bytes = 0;
     for (int i = 0; i < touched->arrays.count; i++) {
         const IrType *type = ir_type_of(rows->fuse->func, touched->arrays.items[i].ref);
-        if (touched->arrays.items[i].lead >= outer && type->rank >= outer)
-            bytes += ir_element_count(type) / product(type->dim, outer) * dtype_size(type->dtype);
+        int64_t places = type->rank >= outer ? product(type->dim, outer) : 0; /* 0: empty, or shared by all */
+        if (touched->arrays.items[i].lead >= outer && places)
+            bytes += ir_element_count(type) / places * dtype_size(type->dtype);
     }
     return bytes;
 }
@@ -150,7 +151,8 @@ static int choose_outer(const Rows *rows, const Chain *chain, const Group *group
     bool is_new = chain->groups.count == 1;
     for (int outer = is_new ? 1 : chain->outer; outer <= most; outer++) {
         const IrType *space = space_of(rows->fuse, group);
-        if (ir_element_count(space) / product(space->dim, outer) < SMALL_ROW && is_new)
+        int64_t places = product(space->dim, outer);
+        if (!places || (ir_element_count(space) / places < SMALL_ROW && is_new))
             return 0;
         if (bytes_of(rows, touched, outer) <= ROW_BYTES)
             return outer;

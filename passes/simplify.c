@@ -41,7 +41,7 @@ IrRef simplify_fold(IrFunc *func, const IrNode *node)
 
 /* ---- reductions ---- */
 
-/* Over axes of size 1 an element is folded with what the fold starts from, and nothing else. */
+/* Over axes of size 1, or none, an element is folded with what the fold starts from, and nothing else. */
 static IrRef reduce_one(IrFunc *func, const IrNode *node)
 {
     IrRef x = simplify_ref(func, ir_reshape(func, node->operands[0], node->type.rank, node->type.dim));
@@ -55,8 +55,6 @@ IrRef simplify_reduction(IrFunc *func, const IrNode *node)
     bool plain = node->op == OP_sum || node->op == OP_prod || node->op == OP_reduce_max || node->op == OP_reduce_min;
     if (!plain)
         return -1;
-    if (node->attr[0].count == 0)
-        return node->operands[0];
     bool one = true;
     for (int i = 0; i < node->attr[0].count; i++)
         one &= ir_type_of(func, node->operands[0])->dim[node->attr[0].items[i]] == 1;

@@ -231,6 +231,9 @@ START_TEST(imports_come_from_the_host)
     ck_assert_int_eq(asked, 1);
     cm_program_free(program);
     expect_failure(CM_PROGRAM_ERROR, "other.cm", cm_load_text(context, "a.cm", bad, strlen(bad), &options, &program, &error));
+    static const char misspelt[] = "import std.emd\n";
+    expect_failure(CM_PROGRAM_ERROR, "did you mean std.edm?",
+                   cm_load_text(context, "a.cm", misspelt, strlen(misspelt), NULL, &program, &error));
     cm_context_free(context);
 }
 END_TEST
@@ -262,6 +265,10 @@ START_TEST(check_finds_what_nobody_calls)
     cm_program *bad = test_program(context, "fn f(x: f32[A, B], y: f32[A, C]) -> f32[A, B] = x + y\n");
     expect_status(CM_PROGRAM_ERROR, cm_check(bad, &error));
     cm_error_free(error);
+    cm_program *endless = test_program(context, "fn half(a: f32) -> f32 { var y = a; while y > 1.0 { y = y / 2 }; y }\n"
+                                                "fn f(x: f32) -> f32 = grad(half)(x)\n");
+    expect_failure(CM_PROGRAM_ERROR, "how many turns", cm_check(endless, &error));
+    cm_program_free(endless);
     cm_program_free(good);
     cm_program_free(bad);
     cm_context_free(context);

@@ -149,7 +149,10 @@ static void expect_near(Arena *arena, const Golden *golden, const Values *wanted
         for (int64_t j = 0; j < ir_element_count(&want->type); j++) {
             bool whole = dtype_class(want->type.dtype) == CLASS_int;
             double a = whole ? (double)want->integer[j] : want->real[j], b = whole ? (double)have.integer[j] : have.real[j];
-            ck_assert_msg(isfinite(a) ? isfinite(b) : isnan(a) ? isnan(b) : a == b, "%s: result %d: %g, not %g", golden->path, i, b, a);
+            ck_assert_msg(isfinite(a) ? isfinite(b)
+                          : isnan(a)  ? isnan(b)
+                                      : a == b,
+                          "%s: result %d: %g, not %g", golden->path, i, b, a);
             largest = isfinite(a) ? fmax(largest, fabs(a)) : largest;
             error = isfinite(a) ? fmax(error, fabs(a - b)) : error;
         }
@@ -185,7 +188,8 @@ static void run_graph_pass(const Golden *golden, PassId pass, IrModule *module, 
     ir_verify(module, diags);
 }
 
-static Plan *run_plan_pass(Arena *arena, PassId pass, const IrFunc *func, Plan *plan, const LowerOptions *options, DiagSink *diags)
+static Plan *run_plan_pass(Arena *arena, PassId pass, const IrFunc *func, Plan *plan, const LowerOptions *options,
+                           DiagSink *diags)
 {
     if (pass == PASS_fuse)
         plan = pass_fuse(arena, func, options, diags);
