@@ -21,6 +21,7 @@ static StageBuilder begin(Fuse *fuse, const Group *group)
 {
     StageBuilder builder = {.fuse = fuse, .kernel = kernel_new(fuse->arena, kernel_title(fuse, group))};
     builder.kernel->span = ir_node(fuse->func, group->members.items[group->members.count - 1])->span;
+    fuse_forget(&builder);
     builder.stage = kernel_add_stage(builder.kernel);
     builder.stage->kind = K_STAGE_LOOPS;
     builder.stage->span = builder.kernel->span;

@@ -65,12 +65,15 @@ struct Group {
     LIST(Group) stages; /* ROWS */
 };
 
+typedef struct ValueMemo ValueMemo;
+
 typedef struct Fuse {
     Arena *arena;
     const IrFunc *func;
     FuseNode *node;
     bool no_fuse;
-    unsigned char *seen; /* scratch of fuse_group: one mark a node */
+    unsigned char *seen;  /* scratch of fuse_group: one mark a node */
+    LIST(ValueMemo) memo; /* scratch of fuse_value: values of the present part (body or tail) of the kernel being written */
     LIST(Group) groups;
 } Fuse;
 
@@ -95,14 +98,10 @@ typedef struct FuseIndex { /* one entry for each axis of a node: affine in the k
     KRef dynamic[IR_MAX_RANK];
 } FuseIndex;
 
-typedef struct ValueMemo ValueMemo;
-
 typedef struct StageBuilder {
     Fuse *fuse;
     Kernel *kernel;
     KStage *stage;
-    ValueMemo *memo; /* values of the current part (body or tail) */
-    int memo_count, memo_capacity;
     LIST(IrRef) stored; /* the stored node behind each kernel buffer */
     int outer_count;    /* leading axes of every stage that run outside */
     Affine outer[IR_MAX_RANK];

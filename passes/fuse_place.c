@@ -27,10 +27,11 @@ static bool may_overwrite(const Fuse *fuse, IrRef result, IrRef param)
     return true;
 }
 
-static bool is_free(const Fuse *fuse, int buffer)
+/* Whether none of the results before the `count`th lies in the buffer. */
+static bool is_free(const Fuse *fuse, int count, int buffer)
 {
-    for (IrRef ref = 0; ref < fuse->func->nodes.count; ref++)
-        if (fuse->node[ref].stored && fuse->node[ref].buffer == buffer)
+    for (int i = 0; i < count; i++)
+        if (fuse->node[fuse->func->results.items[i]].buffer == buffer)
             return false;
     return true;
 }
@@ -41,7 +42,7 @@ void fuse_place_results(Fuse *fuse, const int *params, const int *wanted)
         IrRef result = fuse->func->results.items[i];
         FuseNode *info = &fuse->node[result];
         bool control = (ir_op_info[ir_node(fuse->func, result)->op].traits & TRAIT_control) != 0;
-        if (!info->stored || control || info->buffer >= 0 || !is_free(fuse, wanted[i]))
+        if (!info->stored || control || info->buffer >= 0 || !is_free(fuse, i, wanted[i]))
             continue;
         IrRef param = param_with_buffer(fuse, params, wanted[i]);
         if (param < 0 || may_overwrite(fuse, result, param))

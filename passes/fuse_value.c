@@ -398,8 +398,8 @@ static uint64_t hash_index(IrRef ref, const FuseIndex *index, int rank, KRef gua
 
 static ValueMemo *find_memo(StageBuilder *builder, IrRef ref, const FuseIndex *index, int rank, KRef guard, uint64_t hash)
 {
-    for (int i = 0; i < builder->memo_count; i++) {
-        ValueMemo *memo = &builder->memo[i];
+    for (int i = 0; i < builder->fuse->memo.count; i++) {
+        ValueMemo *memo = &builder->fuse->memo.items[i];
         if (memo->hash == hash && memo->ref == ref && memo->guard == guard &&
             !memcmp(memo->index.affine, index->affine, (size_t)rank * sizeof(Affine)) &&
             !memcmp(memo->index.dynamic, index->dynamic, (size_t)rank * sizeof(KRef)))
@@ -411,15 +411,13 @@ static ValueMemo *find_memo(StageBuilder *builder, IrRef ref, const FuseIndex *i
 void fuse_remember(StageBuilder *builder, IrRef ref, const FuseIndex *index, KRef guard, KRef value)
 {
     int rank = ir_type_of(builder->fuse->func, ref)->rank;
-    if (builder->memo_count == builder->memo_capacity)
-        builder->memo = arena_grow(builder->fuse->arena, builder->memo, builder->memo_count, &builder->memo_capacity,
-                                   sizeof *builder->memo);
-    builder->memo[builder->memo_count++] = (ValueMemo){ref, guard, value, hash_index(ref, index, rank, guard), *index};
+    ValueMemo memo = {ref, guard, value, hash_index(ref, index, rank, guard), *index};
+    list_push(builder->fuse->arena, &builder->fuse->memo, memo);
 }
 
 void fuse_forget(StageBuilder *builder)
 {
-    builder->memo_count = 0;
+    builder->fuse->memo.count = 0;
 }
 
 KRef fuse_compute(StageBuilder *builder, IrRef ref, const FuseIndex *index)
