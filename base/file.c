@@ -1,8 +1,12 @@
 /* Files: whole reads, and writes that are seen whole or not at all. */
 #include "base/file.h"
 
+#include "base/memory.h"
+
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +55,9 @@ const char *file_read(Arena *arena, const char *path, size_t limit, Bytes *bytes
         failure = arena_printf(arena, "'%s' is not a regular file", path);
     else if (limit && (uint64_t)info.st_size > limit)
         failure = arena_printf(arena, "'%s' has %lld bytes; at most %zu are read", path, (long long)info.st_size, limit);
+    else if (info.st_size > memory_available())
+        failure = arena_printf(arena, "'%s' has %s, more than the memory that is free (%s)", path,
+                               memory_text(arena, info.st_size), memory_text(arena, memory_available()));
     else
         failure = read_all(arena, fd, path, (size_t)info.st_size, bytes);
     close(fd);
@@ -137,6 +144,33 @@ const char *file_write_atomic(Arena *arena, const char *path, const void *bytes,
     return file_writer_commit(writer);
 }
 
+/* Temporary files are named PATH.PROCESS.ATTEMPT; one whose process is gone will never be renamed. */
+bool file_is_leftover(const char *name)
+{
+    const char *end = name + strlen(name), *dot = end;
+    for (int dots = 0; dots < 2 && dot > name; dots += *dot == '.')
+        dot--;
+    long process;
+    unsigned attempt;
+    int length = 0;
+    return sscanf(dot, ".%ld.%u%n", &process, &attempt, &length) == 2 && dot + length == end && process > 0 &&
+           kill((pid_t)process, 0) < 0 && errno == ESRCH;
+}
+
+void file_remove_leftovers(Arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    size_t length = strlen(base);
+    DIR *directory = opendir(path_directory(arena, path));
+    for (struct dirent *entry; directory && (entry = readdir(directory)) != NULL;) {
+        const char *name = entry->d_name;
+        if (strncmp(name, base, length) == 0 && name[length] == '.' && file_is_leftover(name))
+            unlinkat(dirfd(directory), name, 0);
+    }
+    if (directory)
+        closedir(directory);
+}
+
 bool file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
@@ -151,13 +185,35 @@ const char *file_make_directories(Arena *arena, const char *path)
             continue;
         *at = 0;
         struct stat info;
-        if (mkdir(part, 0777) < 0 && !(errno == EEXIST && stat(part, &info) == 0 && S_ISDIR(info.st_mode)))
+        int made = mkdir(part, 0777), failure = errno;
+        bool there = stat(part, &info) == 0;
+        if (made < 0 && there && !S_ISDIR(info.st_mode))
+            return arena_printf(arena, "'%s' is not a directory", part);
+        errno = failure;
+        if (made < 0 && !there)
             return reason(arena, "make the directory", part);
         if (last)
             break;
         *at = '/';
     }
     return NULL;
+}
+
+const char *file_make_private_directory(Arena *arena, const char *path)
+{
+    struct stat info;
+    const char *failure = file_make_directories(arena, path_directory(arena, path));
+    if (failure)
+        return failure;
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return reason(arena, "make the directory", path);
+    if (stat(path, &info) < 0)
+        return reason(arena, "look at", path);
+    if (!S_ISDIR(info.st_mode))
+        return arena_printf(arena, "'%s' is not a directory", path);
+    if (info.st_uid != geteuid())
+        return arena_printf(arena, "'%s' belongs to another user", path);
+    return info.st_mode & 022 ? arena_printf(arena, "others may write to '%s'", path) : NULL;
 }
 
 const char *path_join(Arena *arena, const char *directory, const char *name)

@@ -25,9 +25,15 @@ void file_writer_add(FileWriter *writer, const void *bytes, size_t size); /* aft
 const char *file_writer_commit(FileWriter *writer);                       /* the first failure of all calls, or null */
 void file_writer_abandon(FileWriter *writer);
 
+/* What a writer that was killed leaves beside its file; the second function deletes those of `path`. */
+bool file_is_leftover(const char *name);
+void file_remove_leftovers(Arena *arena, const char *path);
+
 bool file_exists(const char *path);
-const char *file_make_directories(Arena *arena, const char *path);              /* like mkdir -p */
-const char *path_join(Arena *arena, const char *directory, const char *name);   /* an absolute name stays as it is */
-const char *path_directory(Arena *arena, const char *path);                     /* "." where there is none */
+const char *file_make_directories(Arena *arena, const char *path); /* like mkdir -p */
+/* A directory that its owner alone may write to: makes it, or fails if the one that is there is another user's or open. */
+const char *file_make_private_directory(Arena *arena, const char *path);
+const char *path_join(Arena *arena, const char *directory, const char *name); /* an absolute name stays as it is */
+const char *path_directory(Arena *arena, const char *path);                   /* "." where there is none */
 
 #endif

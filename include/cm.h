@@ -221,7 +221,8 @@ typedef struct cm_compile_options {
     int64_t memory_limit; /* bytes that a run may use besides its inputs and results; 0: no limit */
 } cm_compile_options;
 
-/* An entry is compiled once for each device and sizes: a second call gives the same executable.  `entry` null: the only
+/* An entry that needs more memory than the machine has free is refused here, before it runs (CM_OUT_OF_MEMORY).  It is compiled
+ * once for each device and sizes: a second call gives the same executable.  `entry` null: the only
  * entry of the program that is a fn, or the only one at all. */
 CM_API cm_status cm_compile(cm_program *program, const char *entry, const cm_compile_options *options,
                             cm_executable **executable, cm_error **error);

@@ -2,13 +2,13 @@
 #include "runtime/api_internal.h"
 
 #include "base/file.h"
+#include "base/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-enum { MOST_THREADS = 1024, LOG_LINE = 1024 };
+enum { MOST_THREADS = 1024, LOG_LINE = 1024, LARGE = 256 << 20 };
 
 static const Backend *const backends[] = {
 #ifdef CM_BACKEND_CPU
@@ -17,10 +17,11 @@ static const Backend *const backends[] = {
     NULL,
 };
 
+/* The system promises memory that it has not got, and kills who touches it: what is large is compared first. */
 static void *system_allocate(void *state, size_t size)
 {
     (void)state;
-    return malloc(size);
+    return size >= LARGE && (int64_t)size > memory_available() ? NULL : malloc(size);
 }
 
 static void system_release(void *state, void *memory)
@@ -67,24 +68,14 @@ static const char *choose_cache(Arena *arena, const char *wanted)
     return home && *home ? path_join(arena, home, ".cache/cm") : NULL;
 }
 
-static bool is_private_directory(const char *path)
-{
-    struct stat status;
-    if (chmod(path, 0700) != 0 || stat(path, &status) != 0)
-        return false;
-    return S_ISDIR(status.st_mode) && (status.st_mode & 077) == 0;
-}
-
 static void prepare_cache(cm_context *context, Arena *scratch, const char *wanted)
 {
     const char *path = choose_cache(context->arena, wanted);
     if (!path)
         return;
-    const char *reason = file_make_directories(scratch, path);
-    if (!reason && !is_private_directory(path))
-        reason = "it cannot be made private";
+    const char *reason = file_make_private_directory(scratch, path);
     if (reason)
-        context_log(context, "compiled code is not kept: %s: %s", path, reason);
+        context_log(context, "compiled code is not kept: %s", reason);
     else
         context->cache_directory = path;
 }

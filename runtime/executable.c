@@ -1,6 +1,8 @@
 /* Executables: an entry compiled for its sizes, kept by the program, and the pool of instances that run it. */
 #include "runtime/api_internal.h"
 
+#include "base/memory.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -106,6 +108,30 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+/* Inputs and results; a result that takes over an input's memory counts once. */
+static int64_t bytes_of_ports(const cm_executable *executable)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < executable->input_count; i++)
+        bytes += ir_element_count(&executable->inputs[i].type) * dtype_size(executable->inputs[i].type.dtype);
+    for (int i = 0; i < executable->output_count; i++) {
+        if (executable->alias[i] < 0)
+            bytes += ir_element_count(&executable->outputs[i].type) * dtype_size(executable->outputs[i].type.dtype);
+    }
+    return bytes;
+}
+
+/* A run that the system would kill is refused before it begins. */
+static cm_status check_memory(ApiCall *call, const cm_executable *executable, const Plan *plan)
+{
+    int64_t ports = bytes_of_ports(executable), available = memory_available();
+    if (ports + plan->arena_bytes <= available)
+        return CM_OK;
+    return api_fail(call, CM_OUT_OF_MEMORY, "%s needs %s of memory, %s for inputs and results and %s in between; %s are free",
+                    executable->entry, memory_text(call->arena, ports + plan->arena_bytes), memory_text(call->arena, ports),
+                    memory_text(call->arena, plan->arena_bytes), memory_text(call->arena, available));
+}
+
 static cm_status lower(ApiCall *call, cm_executable *executable, const Specialised *specialised, ContextDevice *device,
                        const cm_compile_options *options)
 {
@@ -120,6 +146,9 @@ static cm_status lower(ApiCall *call, cm_executable *executable, const Specialis
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);
     if (!plan)
         return api_blame_program(call);
+    cm_status status = check_memory(call, executable, plan);
+    if (status != CM_OK)
+        return status;
     CompileStats stats = {0};
     const char *reason = device->backend->compile(executable->arena, device->device, plan, &executable->code, &stats);
     if (reason)

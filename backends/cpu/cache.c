@@ -86,20 +86,6 @@ static bool is_private(const struct stat *status)
     return status->st_uid == geteuid() && (status->st_mode & 022) == 0;
 }
 
-/* The directory, made if need be; false if it is not ours alone to write. */
-static bool usable_directory(Arena *arena, const char *directory)
-{
-    struct stat status;
-    if (stat(directory, &status) != 0) {
-        const char *parent = path_directory(arena, directory);
-        if (file_make_directories(arena, parent) || (mkdir(directory, 0700) != 0 && stat(directory, &status) != 0))
-            return false;
-        if (stat(directory, &status) != 0)
-            return false;
-    }
-    return S_ISDIR(status.st_mode) && is_private(&status);
-}
-
 static bool read_fully(int file, unsigned char *bytes, size_t size)
 {
     for (size_t done = 0; done < size;) {
@@ -153,19 +139,18 @@ bool cache_read(Arena *arena, const char *directory, uint64_t key, const Kernel 
     return true;
 }
 
-void cache_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object)
+const char *cache_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object)
 {
-    if (!usable_directory(arena, directory))
-        return;
+    const char *reason = file_make_private_directory(arena, directory);
+    if (reason)
+        return reason;
     Header header = {.key = key, .outline = outline_of(kernel), .size = object->size, .shape = object->shape};
     memcpy(header.magic, MAGIC, sizeof MAGIC);
     header.checksum = hash_bytes(object->bytes, object->size, key);
     unsigned char *bytes = arena_alloc(arena, sizeof header + object->size);
     memcpy(bytes, &header, sizeof header);
     memcpy(bytes + sizeof header, object->bytes, object->size);
-    /* A cache that cannot be written is only slower. */
-    const char *reason = file_write_atomic(arena, entry_path(arena, directory, key), bytes, sizeof header + object->size);
-    (void)reason;
+    return file_write_atomic(arena, entry_path(arena, directory, key), bytes, sizeof header + object->size);
 }
 
 /* ---- trimming ---- */
@@ -184,7 +169,7 @@ static int by_last_use(const void *a, const void *b)
     return (x->used.tv_nsec > y->used.tv_nsec) - (x->used.tv_nsec < y->used.tv_nsec);
 }
 
-static bool has_suffix(const char *name)
+static bool is_entry(const char *name)
 {
     size_t length = strlen(name), tail = sizeof SUFFIX - 1;
     return length > tail && strcmp(name + length - tail, SUFFIX) == 0;
@@ -199,7 +184,9 @@ void cache_trim(Arena *arena, const char *directory)
     int64_t total = 0;
     for (struct dirent *item; (item = readdir(open)) != NULL;) {
         struct stat status;
-        if (!has_suffix(item->d_name))
+        if (strstr(item->d_name, SUFFIX) && file_is_leftover(item->d_name))
+            unlinkat(dirfd(open), item->d_name, 0);
+        if (!is_entry(item->d_name))
             continue;
         Entry entry = {.path = path_join(arena, directory, item->d_name)};
         if (lstat(entry.path, &status) != 0 || !S_ISREG(status.st_mode))

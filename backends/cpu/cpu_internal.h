@@ -17,6 +17,7 @@
 
 #include <llvm-c/Core.h>
 #include <llvm-c/TargetMachine.h>
+#include <stdatomic.h>
 
 /* ---- target ---- */
 
@@ -61,6 +62,7 @@ struct Device {
     Arena *arena;
     DeviceOptions options;
     CpuTarget target;
+    atomic_bool said_not_kept; /* that the cache cannot be written: once is enough */
 };
 
 typedef struct JitCode JitCode; /* machine code in memory */
@@ -95,7 +97,8 @@ typedef struct CpuObject {
 } CpuObject;
 uint64_t cache_key(const CpuTarget *target, const Kernel *kernel);
 bool cache_read(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, CpuObject *object); /* false: a miss */
-void cache_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object);
+/* Null, or why it is not kept: a cache that cannot be written is only slower. */
+const char *cache_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object);
 void cache_trim(Arena *arena, const char *directory); /* drops the oldest entries beyond the bound */
 
 /* ---- the emitter ---- */

@@ -101,7 +101,7 @@ typedef struct Job {
     int count;
     CpuKernel *compiled;
     LLVMMemoryBufferRef *objects;
-    const char **reasons; /* malloc'd, since threads do not share arenas */
+    const char **reasons, **not_kept; /* malloc'd, since threads do not share arenas */
     atomic_int next, made, read;
 } Job;
 
@@ -121,8 +121,9 @@ static void keep_object(Job *job, Arena *arena, int i, uint64_t key)
     const char *directory = job->device->options.cache_directory;
     CpuObject object = {
         .shape = job->compiled[i], .bytes = LLVMGetBufferStart(job->objects[i]), .size = LLVMGetBufferSize(job->objects[i])};
-    if (directory)
-        cache_write(arena, directory, key, job->kernels[i], &object);
+    const char *reason = directory ? cache_write(arena, directory, key, job->kernels[i], &object) : NULL;
+    if (reason)
+        job->not_kept[i] = strdup(reason);
 }
 
 static const char *compile_object(Job *job, Arena *arena, LLVMTargetMachineRef machine, int i)
@@ -260,6 +261,16 @@ static const char *first_reason(Job *job, Arena *arena)
     return first;
 }
 
+static void tell_not_kept(Job *job, Arena *arena)
+{
+    const DeviceOptions *options = &job->device->options;
+    for (int i = 0; i < job->count; i++) {
+        if (job->not_kept[i] && options->log && !atomic_exchange(&job->device->said_not_kept, true))
+            options->log(options->log_state, arena_printf(arena, "compiled code is not kept: %s", job->not_kept[i]));
+        free((void *)job->not_kept[i]);
+    }
+}
+
 static double seconds_now(void)
 {
     struct timespec now;
@@ -274,8 +285,10 @@ const char *jit_compile(Arena *arena, Device *device, Kernel *const *kernels, in
     Job job = {.device = device, .kernels = kernels, .count = count, .compiled = compiled};
     job.objects = arena_array(arena, LLVMMemoryBufferRef, count + 1);
     job.reasons = arena_array(arena, const char *, count + 1);
+    job.not_kept = arena_array(arena, const char *, count + 1);
     *code = NULL;
     compile_all(&job);
+    tell_not_kept(&job, arena);
     const char *reason = first_reason(&job, arena);
     LLVMOrcLLJITRef jit = NULL;
     if (!reason)
