@@ -34,6 +34,10 @@ bool want_integer(Elab *el, const Value *value, Span at, const char *what, int64
     *integer = number.integer;
     if (number.whole)
         return true;
+    if (number.real >= 0x1p63 || number.real <= -0x1p63) {
+        elab_error(el, DIAG_too_large, at, "%s cannot be %.6g", what, number.real);
+        return false;
+    }
     elab_error(el, DIAG_division_exact, at, "%s must be a whole number, but this is %.6g", what, number.real);
     elab_note(el, (Span){0}, "division is exact; ceil(x), floor(x) and round(x) give whole numbers");
     return false;

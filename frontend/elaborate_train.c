@@ -114,7 +114,7 @@ bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink 
     ok = ok && data_field(el, program, decl, &run->data) && whole_field(el, decl, "batch", 64, 1, &run->batch) &&
          whole_field(el, decl, "steps", 1000, 1, &run->steps) && whole_field(el, decl, "seed", 0, 0, &run->seed) &&
          whole_field(el, decl, "log_every", 0, 0, &run->log_every) &&
-         whole_field(el, decl, "save_every", 0, 0, &run->save_every);
+         whole_field(el, decl, "save_every", (run->steps + 9) / 10, 0, &run->save_every);
     for (int i = 0; ok && i < loss->function.decl->params.count; i++) {
         const Param *param = &loss->function.decl->params.items[i];
         if (is_model_param(param) && strcmp(param->name, "ema"))
@@ -260,14 +260,16 @@ static void make_scalars(Train *train, bool as_inputs)
     env_bind(el, train->env, "progress", train->progress, false, at);
 }
 
-/* A scalar of a train key, as an f32. */
-static const Value *scalar_field(Train *train, const char *name)
+/* A scalar of a train key, as an f32; a number that is known must be one that makes sense. */
+static const Value *scalar_field(Train *train, const char *name, bool makes_sense(double), const char *rule)
 {
     const Expr *expr = run_field(train, name);
     const Value *value = elab_eval(train->el, train->env, expr);
     Number number;
     if (is_poison(value))
         return value;
+    if (value_as_number(value, &number) && !makes_sense(number.real))
+        return elab_error(train->el, DIAG_train_key, expr->span, "`%s` is %s, not %.6g", name, rule, number.real);
     if (value_as_number(value, &number))
         return tensor_from_number(train->el, expr->span, value, DT_f32);
     if (is_float_tensor(value) && !value->tensor.shape.rank)
@@ -552,13 +554,23 @@ static const Value *gradient_norm(Train *train)
     return point(train, "sqrt", tensor_default(train->el, train->decl->name_span, sum));
 }
 
+static bool is_norm(double clip)
+{
+    return clip > 0;
+}
+
+static bool is_decay(double ema)
+{
+    return ema >= 0 && ema < 1;
+}
+
 /* What gradients are multiplied by so that their norm is at most `clip`; null: nothing. */
 static const Value *clip_factor(Train *train, const Value *norm)
 {
     Elab *el = train->el;
     if (!run_field(train, "clip"))
         return NULL;
-    const Value *most = scalar_field(train, "clip"), *one = value_real(el->arena, 1);
+    const Value *most = scalar_field(train, "clip", is_norm, "a positive norm"), *one = value_real(el->arena, 1);
     const Value *over = calculate(train, AST_gt, norm, most);
     const Value *operands[3] = {over, is_poison(most) ? most : calculate(train, AST_div, most, norm), one};
     return pointwise(el, train->decl->name_span, "select", OP_select, POINT_select, NULL, operands, 3);
@@ -645,7 +657,9 @@ static bool update_leaf(Train *train, const ModelSet *set, int leaf, const Value
 
 static bool update_all(Train *train, const Value *norm, const Value *finite)
 {
-    const Value *factor = clip_factor(train, norm), *decay = run_field(train, "ema") ? scalar_field(train, "ema") : NULL;
+    const Value *factor = clip_factor(train, norm), *decay = NULL;
+    if (run_field(train, "ema"))
+        decay = scalar_field(train, "ema", is_decay, "a decay, at least 0 and less than 1");
     if ((factor && is_poison(factor)) || (decay && is_poison(decay)))
         return false;
     for (int s = 0; s < train->sets.count; s++) {

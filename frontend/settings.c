@@ -76,9 +76,44 @@ static bool is_known(const NameList *names, const char *key)
     return false;
 }
 
+/* The known key that is nearest, as a whole or, for a word without a dot, behind its dot: `steps` for `train.steps`. */
+static const char *nearest_key(Program *program, const char *key, const NameList *names)
+{
+    const char *near = closest_word(key, names->items, names->count);
+    if (near || strchr(key, '.'))
+        return near;
+    const char **fields = arena_array(program->arena, const char *, names->count);
+    for (int i = 0; i < names->count; i++) {
+        const char *dot = strchr(names->items[i], '.');
+        fields[i] = dot ? dot + 1 : names->items[i];
+    }
+    const char *field = closest_word(key, fields, names->count);
+    for (int i = names->count; field && i-- > 0;) {
+        if (fields[i] == field)
+            near = names->items[i];
+    }
+    return near;
+}
+
+static void unknown_setting(Program *program, const Setting *setting, const NameList *names, DiagSink *diags)
+{
+    Source *source = arena_new_of(program->arena, Source);
+    const char *text = arena_printf(program->arena, "%s=%s", setting->key, setting->value);
+    *source = (Source){"--set", text, strlen(text)};
+    diag_report(diags, DIAG_unknown_setting, (Span){source, 0, (uint32_t)strlen(setting->key)},
+                "the program has nothing called `%s` that can be set", setting->key);
+    const char *near = nearest_key(program, setting->key, names);
+    if (near)
+        diag_note(diags, (Span){0}, "did you mean `%s`?", near);
+}
+
 static void load_setting(Program *program, const Setting *setting, const NameList *names, DiagSink *diags)
 {
     Arena *arena = program->arena;
+    if (!is_known(names, setting->key)) {
+        unknown_setting(program, setting, names, diags);
+        return;
+    }
     Source *source = arena_new_of(arena, Source);
     source->name = arena_printf(arena, "--set %s", setting->key);
     source->text = arena_copy_text(arena, setting->value, strlen(setting->value));
@@ -89,13 +124,6 @@ static void load_setting(Program *program, const Setting *setting, const NameLis
     parsed.field = dot ? dot + 1 : parsed.key;
     parsed.owner = dot ? arena_copy_text(arena, parsed.key, (size_t)(dot - parsed.key)) : NULL;
     parsed.value = parse_expression(arena, source, diags);
-    if (!is_known(names, parsed.key)) {
-        diag_report(diags, DIAG_unknown_setting, parsed.span, "the program has nothing called `%s` that can be set",
-                    parsed.key);
-        const char *near = closest_word(parsed.key, names->items, names->count);
-        if (near)
-            diag_note(diags, (Span){0}, "did you mean `%s`?", near);
-    }
     list_push(arena, &program->settings, parsed);
 }
 
