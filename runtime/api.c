@@ -206,6 +206,12 @@ cm_status api_fail(ApiCall *call, cm_status status, const char *format, ...)
     return status;
 }
 
+const char *api_suggestion(ApiCall *call, const char *word, const char *const *known, int count)
+{
+    const char *close = closest_word(word, known, count);
+    return close ? arena_printf(call->arena, " (did you mean %s?)", close) : "";
+}
+
 _Noreturn void api_no_memory(ApiCall *call)
 {
     longjmp(call->escape, 1);

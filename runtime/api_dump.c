@@ -52,9 +52,11 @@ static cm_status find_stage(ApiCall *call, const char *name, int *stop_after, co
         *stage = i < PASS_COUNT ? NULL : name;
         return CM_OK;
     }
-    const char *close = closest_word(name, known, (int)cm_pass_count());
-    return api_fail(call, CM_INVALID_ARGUMENT, "there is no pass %s%s%s%s", name, close ? " (did you mean " : "",
-                    close ? close : "", close ? "?)" : "");
+    Text names = text_new(call->arena);
+    for (size_t i = 0; i < cm_pass_count(); i++)
+        text_printf(&names, "%s%s", i ? ", " : "", known[i]);
+    return api_fail(call, CM_INVALID_ARGUMENT, "there is no stage %s%s; there are %s", name,
+                    api_suggestion(call, name, known, (int)cm_pass_count()), names.data);
 }
 
 static cm_status dump_code(ApiCall *call, const DumpCall *dump, const Plan *plan, const char *stage, Text *text)

@@ -42,6 +42,8 @@ cm_status api_run(cm_context *context, cm_error **error, ApiBody *body, void *pa
 cm_status api_fail(ApiCall *call, cm_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* What a backend gave as its reason, behind what was tried: CM_DEVICE_ERROR, or CM_OUT_OF_MEMORY where it says so. */
 cm_status api_blame_device(ApiCall *call, const char *what, const char *reason);
+/* " (did you mean NAME?)" for the known name that is near, else "". */
+const char *api_suggestion(ApiCall *call, const char *word, const char *const *known, int count);
 /* CM_PROGRAM_ERROR; the diagnostics say why. */
 cm_status api_blame_program(ApiCall *call);
 
@@ -177,7 +179,7 @@ struct cm_parameters {
     int count, capacity;
 };
 
-cm_parameters *parameters_new(cm_context *context); /* null if memory is short */
+cm_parameters *parameters_new(cm_context *context);                        /* null if memory is short */
 Array *parameters_find(const cm_parameters *parameters, const char *name); /* null if absent */
 /* A new zeroed array; the name must not be there yet.  Leaves through the call if memory is short. */
 Array *parameters_add(ApiCall *call, cm_parameters *parameters, const char *name, IrType type);
@@ -189,8 +191,8 @@ const char *parameters_write(Arena *arena, const cm_parameters *parameters, cons
 /* ---- data ---- */
 
 struct Dataset;
-/* Opens the fields of a data block that the ports of role data want (all, if `executable` is null), in `arena` (with an escape).
- * Generators run once. */
+/* Opens the fields of a data block that the ports of role data want (all, if `executable` is null), in `arena` (with an
+ * escape). Generators run once. */
 cm_status dataset_open_for(ApiCall *call, cm_program *program, const DataSet *declared, const cm_executable *executable,
                            const cm_compile_options *options, Arena *arena, struct Dataset **dataset);
 

@@ -287,11 +287,18 @@ cm_status cm_program_entry(const cm_program *program, size_t index, cm_entry *ou
     return CM_OK;
 }
 
+/* "a sample entry"; -1: of any kind. */
+static const char *a_kind(int kind)
+{
+    static const char *const names[] = {
+        [ENTRY_fn] = "a function",      [ENTRY_loss] = "a loss",         [ENTRY_sample] = "a sample entry",
+        [ENTRY_eval] = "an eval entry", [ENTRY_train] = "a train block", [ENTRY_init] = "an initialiser"};
+    return kind < 0 ? "an entry" : names[kind];
+}
+
 static const char *kind_name(int kind)
 {
-    static const char *const names[] = {[ENTRY_fn] = "fn",     [ENTRY_loss] = "loss",   [ENTRY_sample] = "sample",
-                                        [ENTRY_eval] = "eval", [ENTRY_train] = "train", [ENTRY_init] = "init"};
-    return names[kind];
+    return strchr(a_kind(kind), ' ') + 1;
 }
 
 static bool kind_fits(const Entry *entry, int kind)
@@ -308,13 +315,11 @@ static cm_status no_such_entry(ApiCall *call, const cm_program *program, const c
         if (kind_fits(entry, kind))
             known[known_count++] = entry->name;
         if (strcmp(entry->name, name) == 0 && entry->kind != ENTRY_init)
-            return api_fail(call, CM_INVALID_ARGUMENT, "%s is a %s, but a %s is needed here", name, kind_name((int)entry->kind),
-                            kind_name(kind));
+            return api_fail(call, CM_INVALID_ARGUMENT, "%s is %s, but %s is needed here", name, a_kind((int)entry->kind),
+                            a_kind(kind));
     }
-    const char *close = closest_word(name, known, known_count);
-    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no %s %s%s%s%s", program->source.name,
-                    kind < 0 ? "entry" : kind_name(kind), name, close ? " (did you mean " : "", close ? close : "",
-                    close ? "?)" : "");
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no %s '%s'%s", program->source.name, kind_name(kind), name,
+                    api_suggestion(call, name, known, known_count));
 }
 
 /* The only entry that fits; if there are several, the message lists them. */
@@ -330,13 +335,12 @@ static cm_status choose_only(ApiCall *call, const cm_program *program, int kind,
         *chosen = entry;
         count++;
     }
-    const char *what = kind < 0 ? "entry" : kind_name(kind);
     if (count == 1)
         return CM_OK;
     *chosen = NULL;
     if (!count)
-        return api_fail(call, CM_INVALID_ARGUMENT, "%s has no %s", program->source.name, what);
-    return api_fail(call, CM_INVALID_ARGUMENT, "%s has several of the kind %s, name one: %s", program->source.name, what,
+        return api_fail(call, CM_INVALID_ARGUMENT, "%s has no %s", program->source.name, kind_name(kind));
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has more than one %s, name one: %s", program->source.name, kind_name(kind),
                     names.data);
 }
 
@@ -369,6 +373,19 @@ static const DataSet *data_of_training(ApiCall *call, const cm_program *program)
     return run ? run->data : NULL;
 }
 
+static cm_status no_such_data(ApiCall *call, const cm_program *program, const char *name)
+{
+    const char **known = arena_array(call->arena, const char *, program->file->decls.count);
+    int count = 0;
+    for (int i = 0; i < program->file->decls.count; i++) {
+        const Decl *decl = program->file->decls.items[i];
+        if (decl->kind == DECL_data && decl->name)
+            known[count++] = decl->name;
+    }
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no data '%s'%s", program->source.name, name,
+                    api_suggestion(call, name, known, count));
+}
+
 cm_status program_choose_data(ApiCall *call, cm_program *program, const char *name, const DataSet **data)
 {
     api_lock(call, &program->mutex);
@@ -380,7 +397,7 @@ cm_status program_choose_data(ApiCall *call, cm_program *program, const char *na
     if (call->diags.list.count)
         return CM_PROGRAM_ERROR;
     if (name)
-        return api_fail(call, CM_INVALID_ARGUMENT, "%s has no data %s", program->source.name, name);
+        return no_such_data(call, program, name);
     return api_fail(call, CM_INVALID_ARGUMENT, "%s has no single train block to take the data from: name the data",
                     program->source.name);
 }
@@ -423,10 +440,16 @@ static cm_status bind_axis(ApiCall *call, InferCall *infer, const char *axis, in
 }
 
 /* Axes before `..` count from the left, those behind it from the right. */
-static cm_status bind_array(ApiCall *call, InferCall *infer, const TypeExpr *type, const cm_array *array)
+static cm_status bind_array(ApiCall *call, InferCall *infer, const Param *param, const cm_array *array)
 {
-    int written = type->axes.count;
+    const TypeExpr *type = param->type;
+    int written = type->axes.count, least = 0;
     bool behind = false;
+    for (int i = 0; i < written; i++)
+        least += !type->axes.items[i].rest;
+    if (array->rank < least || (least == written && array->rank > written))
+        return api_fail(call, CM_MISMATCH, "input %s has %d axes%s, but an array with %d was given", param->name, least,
+                        least < written ? " or more" : "", array->rank);
     for (int i = 0; i < written; i++) {
         const AxisExpr *axis = &type->axes.items[i];
         behind = behind || axis->rest;
@@ -450,6 +473,22 @@ static const Decl *decl_of(const cm_program *program, const Entry *entry)
     return NULL;
 }
 
+/* Fields of a record are inputs NAME.FIELD; what is not declared (a key, a step) has no axes to find. */
+static cm_status check_input_name(ApiCall *call, const Decl *decl, const char *name)
+{
+    const char **known = arena_array(call->arena, const char *, decl->params.count);
+    size_t length = strcspn(name, ".");
+    for (int i = 0; i < decl->params.count; i++) {
+        known[i] = decl->params.items[i].name;
+        if (strncmp(known[i], name, length) == 0 && !known[i][length])
+            return CM_OK;
+    }
+    if (!strcmp(name, "key"))
+        return CM_OK;
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no input %s%s", decl->name, name,
+                    api_suggestion(call, name, known, decl->params.count));
+}
+
 static cm_status infer_body(ApiCall *call, void *parameters)
 {
     InferCall *infer = parameters;
@@ -460,12 +499,15 @@ static cm_status infer_body(ApiCall *call, void *parameters)
     const Decl *decl = decl_of(infer->program, entry);
     for (size_t i = 0; decl && i < infer->input_count; i++) {
         const cm_input *input = &infer->inputs[i];
+        status = input->name ? check_input_name(call, decl, input->name) : CM_OK;
+        if (status != CM_OK)
+            return status;
         for (int k = 0; k < decl->params.count; k++) {
             const Param *param = &decl->params.items[k];
             bool fits = input->name ? strcmp(param->name, input->name) == 0 : (size_t)k == i;
             if (!fits || !param->type || param->type->kind != TYPE_tensor)
                 continue;
-            status = bind_array(call, infer, param->type, &input->array);
+            status = bind_array(call, infer, param, &input->array);
             if (status != CM_OK)
                 return status;
         }

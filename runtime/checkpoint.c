@@ -1,12 +1,13 @@
 /* Checkpoints: what is saved, and an exact account of what does not fit when one is loaded. */
 #include "runtime/checkpoint.h"
 #include "runtime/format.h"
+#include "runtime/problems.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { INFO_KEYS = 3, MOST_PROBLEMS = 10 };
+enum { INFO_KEYS = 3 };
 static const char *const info_keys[INFO_KEYS] = {"cm.step", "cm.seed", "cm.program"};
 
 const char *checkpoint_save(Arena *arena, const char *path, const CheckpointInfo *info, const Array *arrays, int count)
@@ -40,27 +41,6 @@ static bool read_info(const SafeTensors *file, CheckpointInfo *info)
 
 /* ---- what does not fit ---- */
 
-typedef struct Problems {
-    Arena *arena;
-    Text text;
-    int count;
-} Problems;
-
-static void problems_add(Problems *problems, const char *what, const char *name, const char *rest)
-{
-    if (problems->count++ < MOST_PROBLEMS)
-        text_printf(&problems->text, "\n  %s '%s'%s", what, name, rest);
-}
-
-static const char *problems_end(Problems *problems, const char *path)
-{
-    if (!problems->count)
-        return NULL;
-    if (problems->count > MOST_PROBLEMS)
-        text_printf(&problems->text, "\n  and %d more", problems->count - MOST_PROBLEMS);
-    return arena_printf(problems->arena, "'%s' does not fit this program:%s", path, problems->text.data);
-}
-
 static Table index_arrays(Arena *arena, const Array *arrays, int count)
 {
     Table table = table_new(arena);
@@ -69,50 +49,49 @@ static Table index_arrays(Arena *arena, const Array *arrays, int count)
     return table;
 }
 
-static void find_unfulfilled(Problems *problems, const Table *held, const Table *foreign, const Array *arrays, int count)
+static void find_unfulfilled(Arena *arena, Problems *problems, const Table *held, const Table *foreign, const Array *arrays,
+                             int count)
 {
-    Arena *arena = problems->arena;
     for (int i = 0; i < count; i++) {
         const Array *found = table_get(held, arrays[i].name);
         const char *wanted = array_type_text(arena, &arrays[i].type);
         const char *foreign_type = table_get(foreign, arrays[i].name);
         if (found && !ir_type_equal(&found->type, &arrays[i].type))
-            problems_add(problems, "wrong type:", arrays[i].name,
-                         arena_printf(arena, " is %s there, %s here", array_type_text(arena, &found->type), wanted));
+            problems_add(problems, "wrong type", arrays[i].name,
+                         arena_printf(arena, "is %s there, %s here", array_type_text(arena, &found->type), wanted));
         else if (!found && foreign_type)
-            problems_add(problems, "wrong type:", arrays[i].name,
-                         arena_printf(arena, " is %s there, which cm lacks, and %s here", foreign_type, wanted));
+            problems_add(problems, "wrong type", arrays[i].name,
+                         arena_printf(arena, "is %s there, which cm lacks, and %s here", foreign_type, wanted));
         else if (!found)
-            problems_add(problems, "missing:", arrays[i].name, arena_printf(arena, " %s", wanted));
+            problems_add(problems, "missing", arrays[i].name, wanted);
     }
 }
 
-static void find_unexpected(Problems *problems, const Table *expected, const SafeTensors *file)
+static void find_unexpected(Arena *arena, Problems *problems, const Table *expected, const SafeTensors *file)
 {
     for (int i = 0; i < file->arrays.count; i++) {
         const Array *array = &file->arrays.items[i];
         if (!table_get(expected, array->name))
-            problems_add(problems, "unexpected:", array->name,
-                         arena_printf(problems->arena, " %s", array_type_text(problems->arena, &array->type)));
+            problems_add(problems, "unexpected", array->name, array_type_text(arena, &array->type));
     }
     for (int i = 0; i < file->foreign.count; i++)
         if (!table_get(expected, file->foreign.items[i].key))
-            problems_add(problems, "unexpected:", file->foreign.items[i].key, "");
+            problems_add(problems, "unexpected", file->foreign.items[i].key, "");
 }
 
 static const char *load_arrays(Arena *arena, const char *path, const SafeTensors *file, const Array *arrays, int count,
                                bool allow_more)
 {
-    Problems problems = {.arena = arena, .text = text_new(arena)};
+    Problems problems = problems_new(arena);
     Table held = index_arrays(arena, file->arrays.items, file->arrays.count), foreign = table_new(arena);
     for (int i = 0; i < file->foreign.count; i++)
         table_put(&foreign, file->foreign.items[i].key, (void *)file->foreign.items[i].value);
-    find_unfulfilled(&problems, &held, &foreign, arrays, count);
+    find_unfulfilled(arena, &problems, &held, &foreign, arrays, count);
     if (!allow_more) {
         Table expected = index_arrays(arena, arrays, count);
-        find_unexpected(&problems, &expected, file);
+        find_unexpected(arena, &problems, &expected, file);
     }
-    const char *reason = problems_end(&problems, path);
+    const char *reason = problems_text(&problems, arena_printf(arena, "'%s' does not fit this program", path));
     for (int i = 0; !reason && i < count; i++) {
         const Array *found = table_get(&held, arrays[i].name);
         if (array_bytes(found))

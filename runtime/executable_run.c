@@ -1,6 +1,8 @@
 /* cm_run: joins the caller's arrays, a parameter set and the run's scalars to the ports of an executable. */
 #include "runtime/api_internal.h"
 
+#include "runtime/problems.h"
+
 #include <string.h>
 
 typedef struct RunCall {
@@ -49,9 +51,8 @@ static cm_status no_such_input(ApiCall *call, const RunCall *run, const char *na
     const char **known = arena_array(call->arena, const char *, executable->input_count);
     for (int i = 0; i < executable->input_count; i++)
         known[i] = port_name(&executable->inputs[i]);
-    const char *close = closest_word(name, known, executable->input_count);
-    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no input %s%s%s%s", executable->entry, name,
-                    close ? " (did you mean " : "", close ? close : "", close ? "?)" : "");
+    return api_fail(call, CM_INVALID_ARGUMENT, "%s has no input %s%s", executable->entry, name,
+                    api_suggestion(call, name, known, executable->input_count));
 }
 
 static cm_status place_inputs(ApiCall *call, RunCall *run)
@@ -87,27 +88,44 @@ static void *run_key(ApiCall *call, int64_t seed)
     return key;
 }
 
-static cm_status take_from_set(ApiCall *call, RunCall *run, int index)
+/* Arrays of the set that no port takes: the likely misspelt ones, where others are missing. */
+static void find_unused(ApiCall *call, const RunCall *run, Problems *problems)
+{
+    const cm_parameters *set = run->options.parameters;
+    for (int i = 0; set && i < set->count; i++) {
+        if (executable_find_input(run->executable, set->arrays[i].name) < 0)
+            problems_add(problems, "not used", set->arrays[i].name, array_type_text(call->arena, &set->arrays[i].type));
+    }
+}
+
+static void take_from_set(ApiCall *call, RunCall *run, int index, Problems *problems)
 {
     const Port *port = &run->executable->inputs[index];
     const cm_parameters *set = run->options.parameters;
-    Array *array = set ? parameters_find(set, port_name(port)) : NULL;
+    const Array *array = set ? parameters_find(set, port_name(port)) : NULL;
+    const char *wanted = array_type_text(call->arena, &port->type);
     if (!array)
-        return api_fail(call, CM_MISMATCH, "%s %s of %s is missing: it is %s%s", role_name(port->role), port_name(port),
-                        run->executable->entry, array_type_text(call->arena, &port->type),
-                        set || port->role == PORT_argument ? "" : ", and there is no parameter set");
-    if (!ir_type_equal(&array->type, &port->type))
-        return api_fail(call, CM_MISMATCH, "%s %s: expected %s, got %s", role_name(port->role), port_name(port),
-                        array_type_text(call->arena, &port->type), array_type_text(call->arena, &array->type));
-    run->in[index] = array->data;
-    return CM_OK;
+        problems_add(problems, arena_printf(call->arena, "missing %s", role_name(port->role)), port_name(port), wanted);
+    else if (!ir_type_equal(&array->type, &port->type))
+        problems_add(problems, arena_printf(call->arena, "wrong type of %s", role_name(port->role)), port_name(port),
+                     arena_printf(call->arena, "is %s there, %s here", array_type_text(call->arena, &array->type), wanted));
+    else
+        run->in[index] = array->data;
+}
+
+static cm_status blame_inputs(ApiCall *call, const RunCall *run, Problems *problems)
+{
+    const char *entry = run->executable->entry;
+    find_unused(call, run, problems);
+    return api_fail(call, CM_MISMATCH, "%s",
+                    problems_text(problems, arena_printf(call->arena, "the inputs of %s do not fit", entry)));
 }
 
 static cm_status fill_inputs(ApiCall *call, RunCall *run)
 {
+    Problems problems = problems_new(call->arena);
     for (int i = 0; i < run->executable->input_count; i++) {
         PortRole role = run->executable->inputs[i].role;
-        cm_status status = CM_OK;
         if (run->in[i])
             continue;
         if (role == PORT_step)
@@ -117,11 +135,9 @@ static cm_status fill_inputs(ApiCall *call, RunCall *run)
         else if (role == PORT_key)
             run->in[i] = run_key(call, run->options.seed);
         else
-            status = take_from_set(call, run, i);
-        if (status != CM_OK)
-            return status;
+            take_from_set(call, run, i, &problems);
     }
-    return CM_OK;
+    return problems.count ? blame_inputs(call, run, &problems) : CM_OK;
 }
 
 static bool overlap(const void *a, size_t a_size, const void *b, size_t b_size)

@@ -57,10 +57,13 @@ static const char *idx_parse_header(Arena *arena, const unsigned char *bytes, si
     return NULL;
 }
 
-static const char *idx_size_mismatch(Arena *arena, const IdxHeader *header)
+/* What compressed data hold beyond the claim is not counted. */
+static const char *idx_size_mismatch(Arena *arena, const IdxHeader *header, size_t there)
 {
-    return arena_printf(arena, "header says %s, %zu bytes of data; the file does not have that many, or has more",
-                        array_type_text(arena, &header->type), header->data_size);
+    const char *claim =
+        arena_printf(arena, "header says %s, %zu bytes of data;", array_type_text(arena, &header->type), header->data_size);
+    return there > header->data_size ? arena_printf(arena, "%s the file has more", claim)
+                                     : arena_printf(arena, "%s the file has %zu", claim, there);
 }
 
 static void idx_finish(Array *out)
@@ -77,7 +80,7 @@ static const char *idx_decode_plain(Arena *arena, Bytes bytes, Array *out)
     if (reason)
         return reason;
     if (bytes.size - header.header_size != header.data_size)
-        return idx_size_mismatch(arena, &header);
+        return idx_size_mismatch(arena, &header, bytes.size - header.header_size);
     *out = (Array){.type = header.type, .data = bytes.data};
     memmove(bytes.data, bytes.data + header.header_size, header.data_size); /* to where it is aligned */
     idx_finish(out);
@@ -155,8 +158,11 @@ static const char *idx_decode_gzip(Arena *arena, Bytes bytes, Array *out)
     if (reason)
         return reason;
     size_t early = got - header.header_size;
-    if (early > header.data_size || !format_may_inflate_to(bytes.size, header.data_size))
-        return idx_size_mismatch(arena, &header);
+    if (early > header.data_size)
+        return idx_size_mismatch(arena, &header, early);
+    if (!format_may_inflate_to(bytes.size, header.data_size))
+        return arena_printf(arena, "header says %s, %zu bytes of data, more than %zu compressed bytes can hold",
+                            array_type_text(arena, &header.type), header.data_size, bytes.size);
     *out = array_new(arena, NULL, header.type);
     unsigned char *data = out->data;
     memcpy(data, head + header.header_size, early);
@@ -165,7 +171,7 @@ static const char *idx_decode_gzip(Arena *arena, Bytes bytes, Array *out)
     if (inflater.failure)
         return inflater.failure;
     if (early != header.data_size || more)
-        return idx_size_mismatch(arena, &header);
+        return idx_size_mismatch(arena, &header, early + more);
     idx_finish(out);
     return NULL;
 }

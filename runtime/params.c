@@ -106,9 +106,8 @@ static cm_status no_such_array(ApiCall *call, const cm_parameters *parameters, c
     const char **known = arena_array(call->arena, const char *, parameters->count);
     for (int i = 0; i < parameters->count; i++)
         known[i] = parameters->arrays[i].name;
-    const char *close = closest_word(name, known, parameters->count);
-    return api_fail(call, CM_INVALID_ARGUMENT, "the set has no array %s%s%s%s", name, close ? " (did you mean " : "",
-                    close ? close : "", close ? "?)" : "");
+    return api_fail(call, CM_INVALID_ARGUMENT, "the set has no array %s%s", name,
+                    api_suggestion(call, name, known, parameters->count));
 }
 
 static cm_status get_body(ApiCall *call, void *parameters)

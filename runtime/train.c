@@ -3,6 +3,7 @@
 
 #include "runtime/checkpoint.h"
 #include "runtime/dataset.h"
+#include "runtime/problems.h"
 
 #include <math.h>
 #include <string.h>
@@ -92,7 +93,7 @@ static cm_status open_data(ApiCall *call, cm_training *training, const DataSet *
     }
     const char *reason = NULL;
     training->reader = batch_reader_new(training->arena, training->data, training->batch, training->seed, &reason);
-    return training->reader ? CM_OK : api_fail(call, CM_MISMATCH, "data %s: %s", declared->name, reason);
+    return training->reader ? CM_OK : api_fail(call, CM_MISMATCH, "%s: %s", executable->entry, reason);
 }
 
 /* ---- state ---- */
@@ -131,14 +132,70 @@ static cm_status make_state(ApiCall *call, cm_training *training)
     return CM_OK;
 }
 
-static void copy_weights(ApiCall *call, cm_training *training, const cm_parameters *weights)
+static const Port *weight_port(const cm_executable *executable, const char *path)
 {
-    for (int i = 0; weights && i < weights->count; i++) {
+    int found = executable_find_input(executable, path);
+    return found >= 0 && is_kept(executable->inputs[found].role) ? &executable->inputs[found] : NULL;
+}
+
+/* Weights may lack some of the run's and hold others, but none may be of another type, and where none fits they are of another
+ * model. */
+static cm_status check_weights(ApiCall *call, const cm_executable *executable, const cm_parameters *weights)
+{
+    Problems problems = problems_new(call->arena);
+    int used = 0;
+    for (int i = 0; i < weights->count; i++) {
+        const Array *given = &weights->arrays[i];
+        const Port *port = weight_port(executable, given->name);
+        used += port != NULL;
+        if (port && !ir_type_equal(&port->type, &given->type))
+            problems_add(&problems, "wrong type", given->name,
+                         arena_printf(call->arena, "is %s there, %s here", array_type_text(call->arena, &given->type),
+                                      array_type_text(call->arena, &port->type)));
+    }
+    if (used && !problems.count)
+        return CM_OK;
+    for (int i = 0; !used && i < executable->input_count; i++) {
+        const Port *port = &executable->inputs[i];
+        if (port->role == PORT_parameter)
+            problems_add(&problems, "missing", port->path, array_type_text(call->arena, &port->type));
+    }
+    for (int i = 0; i < weights->count; i++) {
+        const Array *given = &weights->arrays[i];
+        if (!weight_port(executable, given->name))
+            problems_add(&problems, "not used", given->name, array_type_text(call->arena, &given->type));
+    }
+    const char *what = arena_printf(call->arena, "the weights do not fit %s", executable->entry);
+    return problems.count ? api_fail(call, CM_MISMATCH, "%s", problems_text(&problems, what)) : CM_OK;
+}
+
+static void tell_what_is_drawn(ApiCall *call, const cm_executable *executable, const cm_parameters *weights)
+{
+    Problems drawn = problems_new(call->arena);
+    for (int i = 0; i < executable->input_count; i++) {
+        const Port *port = &executable->inputs[i];
+        if (port->role == PORT_parameter && !parameters_find(weights, port->path))
+            problems_add(&drawn, "drawn", port->path, array_type_text(call->arena, &port->type));
+    }
+    if (drawn.count)
+        context_log(call->context, "%s", problems_text(&drawn, "the weights lack some, which start from the seed"));
+}
+
+static cm_status take_weights(ApiCall *call, cm_training *training, const cm_parameters *weights)
+{
+    if (!weights)
+        return CM_OK;
+    cm_status status = check_weights(call, training->executable, weights);
+    if (status != CM_OK)
+        return status;
+    tell_what_is_drawn(call, training->executable, weights);
+    for (int i = 0; i < weights->count; i++) {
         const Array *given = &weights->arrays[i];
         Array *copy = parameters_add(call, training->initial, given->name, given->type);
         if (array_bytes(given))
             memcpy(copy->data, given->data, array_bytes(given));
     }
+    return CM_OK;
 }
 
 /* Joins every port to its memory, once for all steps. */
@@ -254,8 +311,9 @@ static cm_status create_body(ApiCall *call, void *parameters)
         return status;
     training->executable = call->executable;
     call->executable = NULL;
-    copy_weights(call, training, create->options.weights);
-    status = parameters_initialise(call, create->program, &training->options, training->seed, training->initial);
+    status = take_weights(call, training, create->options.weights);
+    if (status == CM_OK)
+        status = parameters_initialise(call, create->program, &training->options, training->seed, training->initial);
     if (status == CM_OK)
         status = make_state(call, training);
     if (status == CM_OK)

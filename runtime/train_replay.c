@@ -211,7 +211,7 @@ static Finding find_first(const IrFunc *func, const ProbeList *probes, float *co
 
 static const char *value_name(Arena *arena, const Probe *probe)
 {
-    const char *op = ir_op_info[probe->op].name;
+    const char *op = probe->op == OP_param ? "as it was given" : ir_op_info[probe->op].name;
     return probe->name ? arena_printf(arena, "%s (%s)", probe->name, op) : arena_printf(arena, "a result of %s", op);
 }
 

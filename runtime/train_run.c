@@ -131,17 +131,19 @@ static const char *write_weights(Arena *arena, const Driver *driver)
     return safetensors_write(arena, file_of(driver, arena, "weights.safetensors"), weights, count, NULL, 0);
 }
 
+/* The checkpoint comes last: a process that is killed in between leaves weights that a resumed run writes again, and one that
+ * finds the last checkpoint has nothing left to write. */
 static cm_status save(ApiCall *call, Driver *driver)
 {
     if (!driver->options.directory || driver->saved_step == driver->training->step)
         return CM_OK;
     ArenaMark mark = arena_mark(call->arena);
-    cm_status status = training_save(call, driver->training, file_of(driver, call->arena, "checkpoint.safetensors"));
-    if (status != CM_OK)
-        return status;
     const char *reason = write_weights(call->arena, driver);
     if (reason)
         return api_fail(call, CM_IO_ERROR, "%s", reason);
+    cm_status status = training_save(call, driver->training, file_of(driver, call->arena, "checkpoint.safetensors"));
+    if (status != CM_OK)
+        return status;
     arena_rewind(call->arena, mark);
     driver->saved_step = driver->training->step;
     return CM_OK;
@@ -152,6 +154,19 @@ static bool is_time_to_save(const cm_training *training)
     return training->save_every > 0 && training->step % training->save_every == 0;
 }
 
+static cm_status resume(ApiCall *call, Driver *driver)
+{
+    const char *checkpoint = file_of(driver, call->arena, "checkpoint.safetensors");
+    if (!file_exists(checkpoint)) {
+        context_log(call->context, "there is no %s: the run begins at step 0", checkpoint);
+        return CM_OK;
+    }
+    cm_status status = training_load(call, driver->training, checkpoint);
+    if (status == CM_OK)
+        driver->saved_step = driver->training->step;
+    return status;
+}
+
 static cm_status prepare(ApiCall *call, Driver *driver)
 {
     if (!driver->options.directory)
@@ -159,14 +174,11 @@ static cm_status prepare(ApiCall *call, Driver *driver)
     const char *reason = file_make_directories(call->arena, driver->options.directory);
     if (reason)
         return api_fail(call, CM_IO_ERROR, "%s", reason);
-    const char *checkpoint = file_of(driver, call->arena, "checkpoint.safetensors");
-    if (driver->options.resume && file_exists(checkpoint)) {
-        cm_status status = training_load(call, driver->training, checkpoint);
-        if (status != CM_OK)
-            return status;
-        driver->saved_step = driver->training->step;
-    }
-    return open_log(call, driver);
+    static const char *const files[] = {"checkpoint.safetensors", "weights.safetensors", "loss.csv", "loss.svg"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        file_remove_leftovers(call->arena, file_of(driver, call->arena, files[i]));
+    cm_status status = driver->options.resume ? resume(call, driver) : CM_OK;
+    return status == CM_OK ? open_log(call, driver) : status;
 }
 
 /* ---- the run ---- */

@@ -321,7 +321,8 @@ START_TEST(wrong_trainings_are_refused)
     cm_training *training;
     expect_failure(CM_INVALID_ARGUMENT, "no train", cm_training_create(program, NULL, NULL, &training, &error));
     ck_assert_ptr_null(training);
-    expect_failure(CM_INVALID_ARGUMENT, "f is a fn", cm_training_create(program, "f", NULL, &training, &error));
+    expect_failure(CM_INVALID_ARGUMENT, "f is a function, but a train block",
+                   cm_training_create(program, "f", NULL, &training, &error));
     cm_program_free(program);
     program = test_program(context, text);
     cm_parameters *weights;

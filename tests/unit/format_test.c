@@ -460,8 +460,8 @@ START_TEST(idx_headers_that_lie)
 {
     ck_assert_reason(TRY(decode_idx, "\0\0\x08\x04\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
                      "more elements");
-    ck_assert_reason(TRY(decode_idx, "\0\0\x08\x01\0\1\0\0abc"), "does not have that many");
-    ck_assert_reason(TRY(decode_idx, "\0\0\x08\x01\0\0\0\2abc"), "or has more");
+    ck_assert_reason(TRY(decode_idx, "\0\0\x08\x01\0\1\0\0abc"), "the file has 3");
+    ck_assert_reason(TRY(decode_idx, "\0\0\x08\x01\0\0\0\2abc"), "the file has more");
     ck_assert_reason(TRY(decode_idx, "\0\0\x0b\x01\0\0\0\1ab"), "16-bit");
     ck_assert_reason(TRY(decode_idx, "\0\0\x08\0"), "0 axes");
     ck_assert_reason(TRY(decode_idx, "\0\0\x08\xff"), "255 axes");
