@@ -40,10 +40,10 @@ typedef struct Number {
 } Number;
 
 /* How a field is read. */
-typedef enum OptionKind { OPTION_FLAG, OPTION_TEXT, OPTION_NUMBER, OPTION_LIST } OptionKind;
+typedef enum OptionKind { OPTION_flag, OPTION_text, OPTION_number, OPTION_list } OptionKind;
 #define OPTION_TYPE_FLAG bool
 #define OPTION_TYPE_TEXT const char *
-#define OPTION_TYPE_NUMBER Number
+#define OPTION_TYPE_NUMBER(least, most) Number
 #define OPTION_TYPE_LIST TextList
 
 typedef struct Options {
@@ -59,13 +59,14 @@ typedef struct OptionRow {
     const char *value;
     unsigned verbs; /* a bit each */
     OptionKind kind;
+    int64_t least, most; /* of a number */
     const char *help;
     size_t offset; /* in Options */
 } OptionRow;
 extern const OptionRow option_rows[];
 extern const int option_count;
 
-/* Reads what stands behind the verb.  False after a message on standard error. */
+/* Reads what stands behind the verb, and checks it against the tables.  False after a message on standard error. */
 bool options_read(Options *options, VerbId verb, int count, char **words);
 void options_free(Options *options);
 void print_help(FILE *out);
@@ -77,6 +78,8 @@ void print_verb_help(VerbId verb, FILE *out);
 int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints a failure of the library (as JSON on standard output if asked) and frees it; the exit status that fits. */
 int report_failure(const Options *options, cm_status status, cm_error *error);
+/* A failure that the command line itself finds, told in the same way; STATUS_FAULT. */
+int fault(const Options *options, cm_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void remark(const Options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- a program on the command line ---- */
@@ -86,12 +89,16 @@ typedef struct Session {
     cm_context *context;
     cm_program *program;
     const char *path;
+    bool several;            /* entries are at work: not each takes all the weights that are given */
+    char weights_from[4096]; /* files that weights were read from, for messages */
 } Session;
 
 /* The context, and the program if the verb's first operand is one.  Anything but STATUS_DONE is to be returned, after
  * session_close. */
 int session_open(Session *session, const Options *options, bool program);
 void session_close(Session *session);
+/* The same as report_failure, with where the weights came from if something does not fit. */
+int session_failure(const Session *session, cm_status status, cm_error *error);
 const char *session_entry(const Session *session); /* from the operands or --entry; null if there is none */
 cm_compile_options session_compile_options(const Session *session);
 
@@ -112,8 +119,9 @@ void arguments_free(Arguments *arguments);
 /* ---- weights ---- */
 
 bool needs_weights(const cm_executable *executable);
-/* From --weights, else from out/NAME or beside the file, or from the seed if --untrained.  Leaves null if there are none. */
-int session_weights(Session *session, cm_parameters **weights);
+/* From --weights, else from out/NAME or beside the file, or from the seed if --untrained.  Leaves null if there are none.
+ * `executable` says which models there are; null where --weights may name any. */
+int session_weights(Session *session, const cm_executable *executable, cm_parameters **weights);
 /* The folder of a train run: out/NAME. */
 void run_directory(char *path, size_t size, const char *train);
 /* The name of the only train block, or null. */
@@ -128,6 +136,13 @@ typedef struct ReportItem {
 /* Adds the items to those of the file, or begins it (`fresh`: in any case).  Written whole or not at all. */
 int report_write(const Options *options, const char *path, bool fresh, const ReportItem *items, size_t count);
 
+/* ---- files ---- */
+
+/* A status; anything but STATUS_DONE after a message. */
+int make_parent_directories(const Options *options, const char *path);
+/* Beside the file first, so that a failure leaves the old one. */
+int write_file(const Options *options, const char *path, const char *text);
+
 /* ---- printing ---- */
 
 void print_array(FILE *out, const char *name, const cm_array *array);
@@ -139,6 +154,5 @@ int64_t array_count(const cm_array *array);
 void format_bytes(char *text, size_t size, int64_t bytes); /* "12.3 MiB" */
 void format_seconds(char *text, size_t size, double seconds);
 double clock_seconds(void);
-bool make_parent_directories(const char *path);
 
 #endif

@@ -1,6 +1,8 @@
 /* cmc: the command line of cm.  Finds the verb, reads its options, runs it. */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 const Verb verbs[VERB_COUNT] = {
@@ -34,7 +36,7 @@ static int run_help(int count, char **words)
 {
     int verb = count ? find_verb(words[0]) : -1;
     if (count && verb < 0)
-        return usage_error("there is no verb %s", words[0]);
+        return usage_error("there is no verb '%s'; cmc help lists them", words[0]);
     if (verb >= 0)
         print_verb_help((VerbId)verb, stdout);
     else
@@ -42,7 +44,7 @@ static int run_help(int count, char **words)
     return STATUS_DONE;
 }
 
-int main(int count, char **words)
+static int run(int count, char **words)
 {
     if (count < 2) {
         print_help(stderr);
@@ -57,6 +59,17 @@ int main(int count, char **words)
         return run_help(count - 2, words + 2);
     int verb = find_verb(word);
     if (verb < 0)
-        return usage_error("there is no verb %s; cmc help lists them", word);
+        return usage_error("there is no verb '%s'; cmc help lists them", word);
     return run_verb((VerbId)verb, count - 2, words + 2);
+}
+
+/* What was printed has to arrive; a file that grows too large is an error of its writer, not a signal. */
+int main(int count, char **words)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    int status = run(count, words);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fprintf(stderr, "error: standard output cannot be written: %s\n", strerror(errno));
+    return status == STATUS_DONE ? STATUS_FAULT : status;
 }

@@ -9,8 +9,12 @@
 const OptionRow option_rows[] = {
 #define FOR(verb) (1u << VERB_##verb)
 #define FOR_ALL (~0u)
+#define KIND_FLAG OPTION_flag, 0, 0
+#define KIND_TEXT OPTION_text, 0, 0
+#define KIND_LIST OPTION_list, 0, 0
+#define KIND_NUMBER(least, most) OPTION_number, least, most
 #define OPTION(name, letter, value, verbs, kind, help)                                                                         \
-    {#name, letter, value, verbs, OPTION_##kind, help, offsetof(Options, name)},
+    {#name, letter, value, verbs, KIND_##kind, help, offsetof(Options, name)},
 #include "cli/options.def"
 };
 const int option_count = sizeof option_rows / sizeof *option_rows;
@@ -52,27 +56,28 @@ static bool read_number(Number *number, const OptionRow *row, const char *text)
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
-    if (errno || end == text || *end) {
-        usage_error("--%s takes a whole number, not %s", row->name, text);
-        return false;
-    }
-    *number = (Number){true, value};
-    return true;
+    if (end == text || *end)
+        usage_error("--%s takes a whole number, not '%s'", row->name, text);
+    else if (errno || value < row->least || value > row->most)
+        usage_error("--%s must lie in %lld..%lld", row->name, (long long)row->least, (long long)row->most);
+    else
+        *number = (Number){true, value};
+    return number->given;
 }
 
 static bool set_option(Options *options, const OptionRow *row, const char *value)
 {
     void *field = (char *)options + row->offset;
     switch (row->kind) {
-    case OPTION_FLAG:
+    case OPTION_flag:
         *(bool *)field = true;
         return true;
-    case OPTION_TEXT:
+    case OPTION_text:
         *(const char **)field = value;
         return true;
-    case OPTION_NUMBER:
+    case OPTION_number:
         return read_number(field, row, value);
-    case OPTION_LIST:
+    case OPTION_list:
         return list_add(field, value);
     }
     return false;
@@ -109,6 +114,24 @@ static bool read_option(Options *options, VerbId verb, int count, char **words, 
     return set_option(options, row, value);
 }
 
+/* The words of "FILE [FN]" say how many operands there may be: those in brackets may be left out, dots mean any number. */
+static bool check_operands(const Options *options)
+{
+    const Verb *verb = &verbs[options->verb];
+    int least = 0, most = 0, given = options->operands.count;
+    for (const char *word = verb->operands; *word; word += strcspn(word, " "), word += *word == ' ') {
+        least += *word != '[';
+        most++;
+    }
+    if (given < least)
+        usage_error("%s lacks an operand: cmc %s %s", verb->name, verb->name, verb->operands);
+    else if (given > most && !strstr(verb->operands, "..."))
+        usage_error("%s does not know what to do with '%s'", verb->name, options->operands.items[most]);
+    else
+        return true;
+    return false;
+}
+
 bool options_read(Options *options, VerbId verb, int count, char **words)
 {
     *options = (Options){.verb = verb};
@@ -123,13 +146,13 @@ bool options_read(Options *options, VerbId verb, int count, char **words)
         } else if (!read_option(options, verb, count, words, &i))
             return false;
     }
-    return true;
+    return options->help || check_operands(options);
 }
 
 void options_free(Options *options)
 {
     for (int i = 0; i < option_count; i++) {
-        if (option_rows[i].kind == OPTION_LIST)
+        if (option_rows[i].kind == OPTION_list)
             free(((TextList *)(void *)((char *)options + option_rows[i].offset))->items);
     }
     free(options->operands.items);
@@ -141,7 +164,8 @@ void print_help(FILE *out)
     for (int i = 0; i < VERB_COUNT; i++)
         fprintf(out, "  cmc %-10s %-14s %s\n", verbs[i].name, verbs[i].operands, verbs[i].summary);
     fprintf(out, "\n  cmc help VERB             what a verb takes\n  cmc --version\n\n"
-                 "Exit status: 0 done, 1 the program or its data are at fault, 2 the call is.\n");
+                 "Exit status: 0 done, 1 the program or its data are at fault, 2 the call is; a run that a signal stopped\n"
+                 "leaves a checkpoint and ends by that signal.\n");
 }
 
 void print_verb_help(VerbId verb, FILE *out)
@@ -155,10 +179,8 @@ void print_verb_help(VerbId verb, FILE *out)
         snprintf(name, sizeof name, "--%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
         for (char *c = name; *c; c++)
             *c = *c == '_' ? '-' : *c;
-        if (row->letter)
-            fprintf(out, "  -%c, %-20s %s\n", row->letter, name, row->help);
-        else
-            fprintf(out, "      %-20s %s\n", name, row->help);
+        const char letter[] = {'-', row->letter, ',', 0};
+        fprintf(out, "  %3s %-26s %s\n", row->letter ? letter : "", name, row->help);
     }
     if (verb != VERB_dump)
         return;

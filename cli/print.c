@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 enum { EDGE = 3, MOST_IN_A_ROW = 8 };
@@ -203,22 +202,4 @@ double clock_seconds(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-bool make_parent_directories(const char *path)
-{
-    char part[4096];
-    size_t length = strlen(path);
-    if (length >= sizeof part)
-        return false;
-    for (size_t i = 1; i < length; i++) {
-        if (path[i] != '/')
-            continue;
-        memcpy(part, path, i);
-        part[i] = 0;
-        struct stat status;
-        if (stat(part, &status) != 0 && mkdir(part, 0777) != 0)
-            return false;
-    }
-    return true;
 }

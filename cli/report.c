@@ -3,13 +3,11 @@
 
 #include <jansson.h>
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 4096 };
-
 /* Null after a message: a file that is there is a report, or it is left alone. */
-static json_t *open_report(const char *path, bool fresh)
+static json_t *open_report(const Options *options, const char *path, bool fresh)
 {
     json_error_t error;
     if (fresh || access(path, F_OK) != 0)
@@ -17,7 +15,7 @@ static json_t *open_report(const char *path, bool fresh)
     json_t *report = json_load_file(path, 0, &error);
     if (report && json_is_object(report))
         return report;
-    fprintf(stderr, "error: %s is no report: %s\n", path, report ? "it holds no JSON object" : error.text);
+    fault(options, CM_IO_ERROR, "%s is no report: %s", path, report ? "it holds no JSON object" : error.text);
     json_decref(report);
     return NULL;
 }
@@ -32,20 +30,20 @@ static json_t *number_of(double value)
 
 int report_write(const Options *options, const char *path, bool fresh, const ReportItem *items, size_t count)
 {
-    char temporary[PATH_SIZE];
-    json_t *report = make_parent_directories(path) ? open_report(path, fresh) : NULL;
-    bool fine = report && (size_t)snprintf(temporary, sizeof temporary, "%s.new", path) < sizeof temporary;
+    int code = make_parent_directories(options, path);
+    if (code != STATUS_DONE)
+        return code;
+    json_t *report = open_report(options, path, fresh);
+    if (!report)
+        return STATUS_FAULT;
+    bool fine = true;
     for (size_t i = 0; fine && i < count; i++)
         fine = json_object_set_new(report, items[i].name, number_of(items[i].value)) == 0;
-    fine = fine && json_dump_file(report, temporary, JSON_INDENT(2) | JSON_REAL_PRECISION(8)) == 0;
-    if (fine && rename(temporary, path) != 0) {
-        unlink(temporary);
-        fine = false;
-    }
-    if (report && !fine)
-        fprintf(stderr, "error: %s could not be written\n", path);
+    char *text = fine ? json_dumps(report, JSON_INDENT(2) | JSON_REAL_PRECISION(8)) : NULL;
+    code = text ? write_file(options, path, text) : fault(options, CM_OUT_OF_MEMORY, "no memory for the report %s", path);
+    free(text);
     json_decref(report);
-    if (fine)
+    if (code == STATUS_DONE)
         remark(options, "%s", path);
-    return fine ? STATUS_DONE : STATUS_FAULT;
+    return code;
 }

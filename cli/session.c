@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_SIZE = 4096, MOST_THREADS = 1024 };
+enum { PATH_SIZE = 4096 };
 
 /* ---- messages ---- */
 
@@ -18,6 +18,26 @@ int usage_error(const char *format, ...)
     fputc('\n', stderr);
     va_end(args);
     return STATUS_USAGE;
+}
+
+/* The same form as a failure of the library has: text on standard error, or JSON on standard output. */
+int fault(const Options *options, cm_status status, const char *format, ...)
+{
+    char message[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    if (options->json) {
+        printf("{\"error\": ");
+        print_json_text(stdout, cm_status_name(status));
+        printf(", \"diagnostics\": [{\"code\": null, \"message\": ");
+        print_json_text(stdout, message);
+        printf(", \"notes\": []}]}\n");
+    } else {
+        fprintf(stderr, "error: %s\n", message);
+    }
+    return STATUS_FAULT;
 }
 
 void remark(const Options *options, const char *format, ...)
@@ -78,6 +98,14 @@ int report_failure(const Options *options, cm_status status, cm_error *error)
     return status == CM_INVALID_ARGUMENT ? STATUS_USAGE : STATUS_FAULT;
 }
 
+int session_failure(const Session *session, cm_status status, cm_error *error)
+{
+    int code = report_failure(session->options, status, error);
+    if (status == CM_MISMATCH && session->weights_from[0])
+        fprintf(stderr, "  weights were read from %s\n", session->weights_from);
+    return code;
+}
+
 static void print_log(void *state, const char *message)
 {
     const Options *options = state;
@@ -119,13 +147,8 @@ static int load_program(Session *session)
 int session_open(Session *session, const Options *options, bool program)
 {
     *session = (Session){.options = options};
-    if (options->threads.given && (options->threads.value < 1 || options->threads.value > MOST_THREADS))
-        return usage_error("--threads must lie in 1..%d", MOST_THREADS);
-    if (program && options->operands.count < 1)
-        return usage_error("%s needs a file: cmc %s %s", verbs[options->verb].name, verbs[options->verb].name,
-                           verbs[options->verb].operands);
-    if (program && options->operands.count > 2 && options->verb != VERB_check)
-        return usage_error("%s does not know what to do with %s", verbs[options->verb].name, options->operands.items[2]);
+    if (program && options->entry && options->operands.count > 1)
+        return usage_error("--entry %s, or %s behind the file: not both", options->entry, options->operands.items[1]);
     cm_context_options context = {.size = sizeof context,
                                   .threads = (int)options->threads.value,
                                   .cache_directory = options->no_cache ? "" : NULL,

@@ -15,8 +15,6 @@ static int check_one(Session *session)
 int verb_check(const Options *options)
 {
     int worst = STATUS_DONE;
-    if (!options->operands.count)
-        return usage_error("check needs a file: cmc check FILE...");
     for (int i = 0; i < options->operands.count; i++) {
         Options one = *options;
         one.operands = (TextList){&options->operands.items[i], 1};

@@ -104,12 +104,12 @@ int verb_completion(const Options *options)
         const char *name;
         void (*print)(void);
     } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
-    const char *wanted = options->operands.count == 1 ? options->operands.items[0] : "";
+    const char *wanted = options->operands.items[0];
     for (size_t i = 0; i < sizeof shells / sizeof *shells; i++) {
         if (strcmp(shells[i].name, wanted) != 0)
             continue;
         shells[i].print();
         return STATUS_DONE;
     }
-    return usage_error("completion takes one of bash, zsh, fish");
+    return usage_error("completion takes one of bash, zsh, fish, not '%s'", wanted);
 }

@@ -5,13 +5,10 @@
 
 static int place_text(const Options *options, const char *text)
 {
-    FILE *out = options->out && strcmp(options->out, "-") != 0 ? fopen(options->out, "wb") : stdout;
-    bool written = out && fputs(text, out) >= 0;
-    if (out && out != stdout)
-        written = fclose(out) == 0 && written;
-    if (!written)
-        fprintf(stderr, "error: %s cannot be written\n", options->out ? options->out : "standard output");
-    return written ? STATUS_DONE : STATUS_FAULT;
+    if (options->out && strcmp(options->out, "-") != 0)
+        return write_file(options, options->out, text);
+    fputs(text, stdout);
+    return STATUS_DONE;
 }
 
 static bool is_stage(const char *word)

@@ -1,9 +1,9 @@
 /* cmc fmt: rewrites programs in the canonical layout. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct Content {
     char *text;
@@ -40,23 +40,6 @@ static bool read_file(const char *path, Content *content)
     return read;
 }
 
-/* Beside the file first, so that a failure leaves the old one. */
-static bool replace_file(const char *path, const char *text)
-{
-    char temporary[4096];
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.new", path) >= sizeof temporary)
-        return false;
-    FILE *out = fopen(temporary, "wb");
-    if (!out)
-        return false;
-    bool written = fputs(text, out) >= 0;
-    written = fclose(out) == 0 && written;
-    if (written && rename(temporary, path) == 0)
-        return true;
-    unlink(temporary);
-    return false;
-}
-
 static int place_text(const Options *options, const char *path, const Content *content, const char *formatted)
 {
     bool same = strlen(formatted) == content->length && memcmp(formatted, content->text, content->length) == 0;
@@ -66,11 +49,10 @@ static int place_text(const Options *options, const char *path, const Content *c
         return same ? STATUS_DONE : STATUS_FAULT;
     }
     if (strcmp(path, "-") == 0)
-        return fputs(formatted, stdout) < 0 ? STATUS_FAULT : STATUS_DONE;
-    if (same || replace_file(path, formatted))
-        return STATUS_DONE;
-    fprintf(stderr, "error: %s cannot be written\n", path);
-    return STATUS_FAULT;
+        fputs(formatted, stdout);
+    else if (!same)
+        return write_file(options, path, formatted);
+    return STATUS_DONE;
 }
 
 static int format_one(const Session *session, const char *path)
@@ -80,7 +62,7 @@ static int format_one(const Session *session, const char *path)
     cm_error *error;
     int code = STATUS_FAULT;
     if (!read_file(path, &content)) {
-        fprintf(stderr, "error: %s cannot be read\n", path);
+        fault(session->options, CM_IO_ERROR, "cannot read '%s': %s", path, strerror(errno));
     } else {
         const char *name = strcmp(path, "-") == 0 ? "<stdin>" : path;
         cm_status status = cm_format(session->context, name, content.text, content.length, &formatted, &error);
@@ -95,8 +77,6 @@ static int format_one(const Session *session, const char *path)
 int verb_fmt(const Options *options)
 {
     Session session;
-    if (!options->operands.count)
-        return usage_error("fmt needs a file: cmc fmt FILE...");
     int code = session_open(&session, options, false);
     for (int i = 0; session.context && i < options->operands.count; i++) {
         int one = format_one(&session, options->operands.items[i]);

@@ -70,12 +70,11 @@ static int write_results(Session *session, const cm_executable *executable, cons
         status = cm_parameters_set(set, port.name, &results->arrays[i], &error);
     }
     cm_save_options save = {.size = sizeof save, .columns = (int)options->columns.value};
-    if (!status)
-        status = make_parent_directories(options->out) ? CM_OK : CM_IO_ERROR;
-    if (!status)
-        status = cm_parameters_save(set, options->out, &save, &error);
+    int code = status ? report_failure(options, status, error) : make_parent_directories(options, options->out);
+    if (code == STATUS_DONE && (status = cm_parameters_save(set, options->out, &save, &error)) != CM_OK)
+        code = report_failure(options, status, error);
     cm_parameters_free(set);
-    return status ? report_failure(options, status, error) : STATUS_DONE;
+    return code;
 }
 
 static int run_compiled(Session *session, cm_executable *executable, Arguments *arguments, const char *entry, bool titled)
@@ -85,7 +84,7 @@ static int run_compiled(Session *session, cm_executable *executable, Arguments *
     Results results = {0};
     int code = arguments_settle(session, arguments, executable);
     if (code == STATUS_DONE && needs_weights(executable))
-        code = session_weights(session, &weights);
+        code = session_weights(session, executable, &weights);
     if (code == STATUS_DONE && !allocate_results(executable, &results))
         code = report_failure(options, CM_OUT_OF_MEMORY, NULL);
     if (code == STATUS_DONE) {
@@ -93,7 +92,7 @@ static int run_compiled(Session *session, cm_executable *executable, Arguments *
         cm_error *error;
         cm_status status = cm_run(executable, &run, arguments->inputs, arguments->count, results.arrays, results.count, &error);
         if (status)
-            code = report_failure(options, status, error);
+            code = session_failure(session, status, error);
         else if (options->out)
             code = write_results(session, executable, &results);
         else
@@ -152,10 +151,26 @@ static int run_all(Session *session)
     return code;
 }
 
+static bool is_train(const cm_program *program, const char *name)
+{
+    for (size_t i = 0; name && i < cm_program_entry_count(program); i++) {
+        cm_entry entry;
+        cm_program_entry(program, i, &entry);
+        if (entry.kind == CM_ENTRY_TRAIN && strcmp(entry.name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 int verb_run(const Options *options)
 {
     Session session;
     int code = session_open(&session, options, true);
+    if (code == STATUS_DONE) {
+        const char *entry = session_entry(&session);
+        if (is_train(session.program, entry))
+            code = usage_error("%s is a train block: cmc train %s %s", entry, session.path, entry);
+    }
     if (code == STATUS_DONE) {
         const char *entry = session_entry(&session);
         bool all = !entry && count_fn(session.program, false) > 1 && count_fn(session.program, true) > 0 && !options->arg.count;

@@ -46,7 +46,7 @@ static int prepare(Session *session, const char *entry, Arguments *arguments, cm
         return report_failure(session->options, status, error);
     int code = arguments_settle(session, arguments, executable);
     if (code == STATUS_DONE && needs_weights(executable))
-        code = session_weights(session, &options->parameters);
+        code = session_weights(session, session->several ? NULL : executable, &options->parameters);
     if (code == STATUS_DONE && needs_weights(executable) && !options->parameters)
         code = usage_error("there are no weights for %s: train first (cmc train %s), or give --weights", entry, session->path);
     cm_executable_output(executable, 0, first);
@@ -82,8 +82,11 @@ static int save_samples(const Session *session, const char *entry, const cm_port
     else
         default_path(session, entry, first, path, sizeof path);
     cm_save_options save = {.size = sizeof save, .columns = (int)options->columns.value};
-    cm_error *error = NULL;
-    cm_status status = make_parent_directories(path) ? cm_parameters_save(results, path, &save, &error) : CM_IO_ERROR;
+    int code = make_parent_directories(options, path);
+    if (code != STATUS_DONE)
+        return code;
+    cm_error *error;
+    cm_status status = cm_parameters_save(results, path, &save, &error);
     if (status)
         return report_failure(options, status, error);
     if (options->json) {
@@ -169,7 +172,7 @@ static int run_entry(Session *session, const char *entry)
         cm_status status = is_eval ? cm_evaluate(session->program, entry, options->data, &sample, &results, &error)
                                    : cm_sample(session->program, entry, &sample, &results, &error);
         if (status)
-            code = report_failure(options, status, error);
+            code = session_failure(session, status, error);
         else
             code = is_eval ? finish_eval(session, entry, &first, results) : save_samples(session, entry, &first, results);
     }
@@ -187,6 +190,7 @@ static int run_on_weights(const Options *options)
     const char **names = calloc(most + 1, sizeof *names);
     if (code == STATUS_DONE)
         code = names ? choose_entries(&session, names, &count) : STATUS_FAULT;
+    session.several = count > 1;
     for (size_t i = 0; code == STATUS_DONE && i < count; i++)
         code = run_entry(&session, names[i]);
     free(names);

@@ -6,50 +6,61 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 4096, SECONDS_BETWEEN_LINES = 10 };
+enum { PATH_SIZE = 4096 };
 
-/* ---- stopping: the second signal ends the process as usual ---- */
+/* ---- stopping: a second signal ends the process at once ---- */
 
 static cm_training *volatile running;
+static volatile sig_atomic_t caught;
 
 static void stop_running(int number)
 {
+    caught = number;
     cm_training_stop(running);
     signal(number, SIG_DFL);
 }
 
+/* A signal that whoever started this had ignored (nohup) stays so. */
 static void catch_signals(cm_training *training)
 {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     running = training;
-    signal(SIGINT, training ? stop_running : SIG_DFL);
-    signal(SIGTERM, training ? stop_running : SIG_DFL);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        if (signal(signals[i], training ? stop_running : SIG_DFL) == SIG_IGN)
+            signal(signals[i], SIG_IGN);
+    }
+}
+
+/* Once all is saved and said, the process ends by the signal, so that a script that called it stops, too. */
+static void end_by_signal(void)
+{
+    fflush(stdout);
+    if (caught)
+        raise(caught);
 }
 
 /* ---- progress ---- */
 
 typedef struct Progress {
-    const Options *options;
     int64_t steps;
-    double last; /* when a line was last printed */
-    bool terminal, open;
+    double last; /* when it was last printed */
+    bool open;
 } Progress;
 
 static void show_progress(void *state, const cm_step *step, const cm_training_report *so_far)
 {
     Progress *progress = state;
-    double time = clock_seconds(), wait = progress->terminal ? 0.1 : SECONDS_BETWEEN_LINES;
-    bool last = so_far->step == progress->steps;
-    if (progress->options->quiet || (time - progress->last < wait && !last))
+    double time = clock_seconds();
+    if (time - progress->last < 0.1 && so_far->step < progress->steps)
         return;
     int64_t done = so_far->step - so_far->first_step;
     char left[32];
     format_seconds(left, sizeof left, so_far->train_seconds / (double)done * (double)(progress->steps - so_far->step));
-    fprintf(stderr, "%sstep %lld/%lld  loss %.5g  %.0f samples/s  %s left%s", progress->terminal ? "\r" : "",
-            (long long)so_far->step, (long long)progress->steps, step->loss, so_far->images_per_second, left,
-            progress->terminal ? "\033[K" : "\n");
+    fprintf(stderr, "\rstep %lld/%lld  loss %.5g  %.0f samples/s  %s left\033[K", (long long)so_far->step,
+            (long long)progress->steps, step->loss, so_far->images_per_second, left);
     fflush(stderr);
     progress->last = time;
-    progress->open = progress->terminal;
+    progress->open = true;
 }
 
 /* ---- pictures of what was learnt ---- */
@@ -78,17 +89,17 @@ static bool points_of_data(const cm_parameters *data, cm_array *points)
     return false;
 }
 
-static void draw_entry(Session *session, const char *entry, cm_parameters *weights, const char *directory)
+static int draw_entry(Session *session, const char *entry, cm_parameters *weights, const char *directory)
 {
     cm_compile_options compile = session_compile_options(session);
     cm_executable *executable;
     cm_port port;
     if (cm_compile(session->program, entry, &compile, &executable, NULL))
-        return;
+        return STATUS_DONE;
     const char *ending = shape_of(executable, &port) ? picture_ending(&port) : NULL;
     cm_executable_free(executable);
     if (!ending)
-        return;
+        return STATUS_DONE;
     cm_sample_options options = {
         .size = sizeof options, .compile = compile, .parameters = weights, .seed = session->options->seed.value};
     cm_parameters *results = NULL, *data = NULL;
@@ -99,26 +110,35 @@ static void draw_entry(Session *session, const char *entry, cm_parameters *weigh
     if (strcmp(ending, "svg") == 0 && cm_parameters_load_data(session->program, NULL, &data, NULL) == CM_OK &&
         points_of_data(data, &points))
         save.beneath = &points;
-    if (cm_sample(session->program, entry, &options, &results, NULL) == CM_OK &&
-        cm_parameters_save(results, path, &save, NULL) == CM_OK)
-        remark(session->options, "%s", path);
+    cm_status status = CM_OK;
+    cm_error *error = NULL;
+    if (cm_sample(session->program, entry, &options, &results, NULL) == CM_OK) {
+        status = cm_parameters_save(results, path, &save, &error);
+        if (!status)
+            remark(session->options, "%s", path);
+    }
     cm_parameters_free(data);
     cm_parameters_free(results);
+    return status ? report_failure(session->options, status, error) : STATUS_DONE;
 }
 
 /* Entries that want more than weights, or other ones, are left to cmc sample. */
-static void draw_samples(Session *session, cm_training *training, const char *directory)
+static int draw_samples(Session *session, cm_training *training, const char *directory)
 {
     cm_parameters *weights;
-    if (cm_training_weights(training, &weights, NULL))
-        return;
+    cm_error *error;
+    int code = STATUS_DONE;
+    cm_status status = cm_training_weights(training, &weights, &error);
+    if (status)
+        return report_failure(session->options, status, error);
     for (size_t i = 0; i < cm_program_entry_count(session->program); i++) {
         cm_entry entry;
         cm_program_entry(session->program, i, &entry);
-        if (entry.kind == CM_ENTRY_SAMPLE)
-            draw_entry(session, entry.name, weights, directory);
+        if (entry.kind == CM_ENTRY_SAMPLE && code == STATUS_DONE)
+            code = draw_entry(session, entry.name, weights, directory);
     }
     cm_parameters_free(weights);
+    return code;
 }
 
 /* ---- the run ---- */
@@ -174,7 +194,7 @@ static void announce(const Options *options, const cm_training_info *info)
            info->compile.kernels, info->compile.from_cache, info->compile.seconds, peak, state);
 }
 
-static int train(Session *session, cm_training *training)
+static int train(Session *session, cm_training *training, bool *stopped)
 {
     const Options *options = session->options;
     cm_training_info info;
@@ -182,14 +202,16 @@ static int train(Session *session, cm_training *training)
     announce(options, &info);
     char directory[PATH_SIZE];
     run_directory(directory, sizeof directory, info.name);
-    Progress progress = {.options = options, .steps = info.steps, .terminal = isatty(STDERR_FILENO)};
+    Progress progress = {.steps = info.steps};
+    bool shown = isatty(STDERR_FILENO) && !options->quiet;
     cm_training_run_options run = {.size = sizeof run,
                                    .directory = options->out ? options->out : directory,
                                    .resume = options->resume,
-                                   .progress = show_progress,
+                                   .progress = shown ? show_progress : NULL,
                                    .progress_state = &progress};
     cm_training_report report;
     cm_error *error;
+    int code = STATUS_DONE;
     catch_signals(training);
     cm_status status = cm_training_run(training, &run, &report, &error);
     catch_signals(NULL);
@@ -198,9 +220,11 @@ static int train(Session *session, cm_training *training)
     if (status)
         return report_failure(options, status, error);
     print_report(options, &info, &report, run.directory);
+    *stopped = report.stopped;
     if (!report.stopped)
-        draw_samples(session, training, run.directory);
-    return save_report(options, &report, run.directory);
+        code = draw_samples(session, training, run.directory);
+    int reported = save_report(options, &report, run.directory);
+    return code == STATUS_DONE ? reported : code;
 }
 
 int verb_train(const Options *options)
@@ -209,9 +233,10 @@ int verb_train(const Options *options)
     cm_parameters *weights = NULL;
     cm_training *training = NULL;
     cm_error *error;
+    bool stopped = false;
     int code = session_open(&session, options, true);
     if (code == STATUS_DONE && options->weights.count)
-        code = session_weights(&session, &weights);
+        code = session_weights(&session, NULL, &weights);
     if (code == STATUS_DONE) {
         cm_training_options create = {.size = sizeof create,
                                       .device = options->device,
@@ -220,10 +245,12 @@ int verb_train(const Options *options)
                                       .seed = options->seed.given ? &options->seed.value : NULL,
                                       .weights = weights};
         cm_status status = cm_training_create(session.program, session_entry(&session), &create, &training, &error);
-        code = status ? report_failure(options, status, error) : train(&session, training);
+        code = status ? session_failure(&session, status, error) : train(&session, training, &stopped);
     }
     cm_training_free(training);
     cm_parameters_free(weights);
     session_close(&session);
+    if (stopped)
+        end_by_signal();
     return code;
 }

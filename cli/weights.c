@@ -40,6 +40,8 @@ void run_directory(char *path, size_t size, const char *train)
 static cm_status add_file(Session *session, const char *path, const char *model, cm_parameters *weights, cm_error **error)
 {
     cm_parameters *file;
+    size_t used = strlen(session->weights_from);
+    snprintf(session->weights_from + used, sizeof session->weights_from - used, "%s%s", used ? ", " : "", path);
     cm_status status = cm_parameters_load(session->context, path, &file, error);
     for (size_t i = 0; !status && i < cm_parameters_count(file); i++) {
         const char *name = cm_parameters_name(file, i), *dot = strchr(name, '.');
@@ -94,13 +96,39 @@ static cm_status add_named(Session *session, cm_parameters *weights, cm_error **
     return status;
 }
 
-int session_weights(Session *session, cm_parameters **weights)
+static bool has_model(const cm_executable *executable, const char *name, size_t length)
+{
+    cm_port port;
+    for (size_t i = 0; cm_executable_input(executable, i, &port) == CM_OK; i++) {
+        if (port.role == CM_ROLE_PARAMETER && strncmp(port.name, name, length) == 0 && port.name[length] == '.')
+            return true;
+    }
+    return false;
+}
+
+/* Weights for a model that is not there are a slip of the hand. */
+static int check_models(const Session *session, const cm_executable *executable)
+{
+    const TextList *given = &session->options->weights;
+    for (int i = 0; executable && i < given->count; i++) {
+        const char *name = given->items[i], *equals = model_end(name);
+        int length = equals ? (int)(equals - name) : 0;
+        if (equals && !has_model(executable, name, (size_t)length))
+            return usage_error("--weights %s: no model %.*s is wanted here", name, length, name);
+    }
+    return STATUS_DONE;
+}
+
+int session_weights(Session *session, const cm_executable *executable, cm_parameters **weights)
 {
     const TextList *given = &session->options->weights;
     char path[PATH_SIZE];
     bool whole = false;
     cm_error *error = NULL;
     *weights = NULL;
+    session->weights_from[0] = 0;
+    if (check_models(session, executable) != STATUS_DONE)
+        return STATUS_USAGE;
     for (int i = 0; i < given->count; i++)
         whole |= !model_end(given->items[i]);
     bool untrained = session->options->untrained, found = !whole && !untrained && find_weights(session, path, sizeof path);
@@ -112,5 +140,5 @@ int session_weights(Session *session, cm_parameters **weights)
         status = add_file(session, path, NULL, *weights, &error);
     if (!status)
         status = add_named(session, *weights, &error);
-    return status ? report_failure(session->options, status, error) : STATUS_DONE;
+    return status ? session_failure(session, status, error) : STATUS_DONE;
 }
