@@ -44,7 +44,7 @@ static const char *read_all(Arena *arena, int fd, const char *path, size_t size,
 
 const char *file_read(Arena *arena, const char *path, size_t limit, Bytes *bytes)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer would keep us waiting */
     if (fd < 0)
         return reason(arena, "open", path);
     struct stat info;

@@ -448,8 +448,8 @@ static cm_status bind_array(ApiCall *call, InferCall *infer, const Param *param,
     for (int i = 0; i < written; i++)
         least += !type->axes.items[i].rest;
     if (array->rank < least || (least == written && array->rank > written))
-        return api_fail(call, CM_MISMATCH, "input %s has %d axes%s, but an array with %d was given", param->name, least,
-                        least < written ? " or more" : "", array->rank);
+        return api_fail(call, CM_MISMATCH, "input %s takes an array of rank %d%s, but one of rank %d was given", param->name,
+                        least, least < written ? " or more" : "", array->rank);
     for (int i = 0; i < written; i++) {
         const AxisExpr *axis = &type->axes.items[i];
         behind = behind || axis->rest;

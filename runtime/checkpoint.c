@@ -9,17 +9,28 @@
 
 enum { INFO_KEYS = 3 };
 static const char *const info_keys[INFO_KEYS] = {"cm.step", "cm.seed", "cm.program"};
+static const char checksum_key[] = "cm.checksum";
+
+/* Of names and data, whatever their order. */
+static const char *checksum_of(Arena *arena, const Array *arrays, int count)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < count; i++)
+        sum += hash_bytes(arrays[i].data, array_bytes(&arrays[i]), hash_bytes(arrays[i].name, strlen(arrays[i].name), 1));
+    return arena_printf(arena, "%016llx", (unsigned long long)sum);
+}
 
 const char *checkpoint_save(Arena *arena, const char *path, const CheckpointInfo *info, const Array *arrays, int count)
 {
     if (!info)
         return safetensors_write(arena, path, arrays, count, NULL, 0);
-    TextPair pairs[INFO_KEYS] = {
+    const TextPair pairs[] = {
         {info_keys[0], arena_printf(arena, "%lld", (long long)info->step)},
         {info_keys[1], arena_printf(arena, "%llu", (unsigned long long)info->seed)},
         {info_keys[2], arena_printf(arena, "%llu", (unsigned long long)info->program_hash)},
+        {checksum_key, checksum_of(arena, arrays, count)},
     };
-    return safetensors_write(arena, path, arrays, count, pairs, INFO_KEYS);
+    return safetensors_write(arena, path, arrays, count, pairs, sizeof pairs / sizeof *pairs);
 }
 
 static bool read_info(const SafeTensors *file, CheckpointInfo *info)
@@ -37,6 +48,13 @@ static bool read_info(const SafeTensors *file, CheckpointInfo *info)
     }
     *info = (CheckpointInfo){(int64_t)number[0], number[1], number[2]};
     return info->step >= 0;
+}
+
+/* Files of an earlier version have no checksum. */
+static bool is_undamaged(Arena *arena, const SafeTensors *file)
+{
+    const char *written = safetensors_metadata(file, checksum_key);
+    return !written || !strcmp(written, checksum_of(arena, file->arrays.items, file->arrays.count));
 }
 
 /* ---- what does not fit ---- */
@@ -110,6 +128,8 @@ const char *checkpoint_load(Arena *arena, const char *path, CheckpointInfo *info
     if (!reason && info && !read_info(&file, &found))
         reason =
             arena_printf(arena, "'%s' is not a checkpoint of a run: its metadata does not say step, seed and program", path);
+    if (!reason && info && !is_undamaged(arena, &file))
+        reason = arena_printf(arena, "'%s' is damaged: its data are not those that were written", path);
     if (!reason)
         reason = load_arrays(arena, path, &file, arrays, count, allow_more);
     if (reason)

@@ -220,9 +220,13 @@ static const char *where_in_loop(Arena *arena, const Finding *finding)
     return finding->turn ? arena_printf(arena, ", in turn %lld of its loop", (long long)finding->turn) : "";
 }
 
+/* Where loss or norm are infinite, a NaN came of that; where they are NaN, an infinity may have been meant. */
 static void report_finding(ApiCall *call, const cm_training *training, Finding nan, Finding other)
 {
     Arena *arena = call->arena;
+    bool is_nan = isfinite(training->loss) ? isnan(training->grad_norm) : isnan(training->loss);
+    if (!is_nan && other.probe)
+        nan.probe = NULL;
     Finding first = nan.probe ? nan : other;
     const Probe *probe = first.probe;
     diag_report(&call->diags, DIAG_not_finite, probe->span,

@@ -99,7 +99,7 @@ static bool read_fully(int file, unsigned char *bytes, size_t size)
 
 static unsigned char *read_entry(Arena *arena, const char *path, size_t *size)
 {
-    int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (file < 0)
         return NULL;
     struct stat status;

@@ -1,11 +1,5 @@
 /* The command line as its users meet it: exit statuses, where output goes, what it leaves on disk. */
-#include "api_test.h"
-
-#include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-static char directory[] = "/tmp/cm-cli-XXXXXX";
+#include "tests/api/cmc.h"
 
 static const char model[] =
     "fn cloud[N]() -> f32[N, D] {\n  let z ~ normal[N, D]\n  0.1 * z + 0.5\n}\n"
@@ -19,51 +13,12 @@ static const char model[] =
     "data points = { x0: generate(N = 64, cloud) }\n"
     "train fitting { loss = fit, data = points, optimizer = sgd(lr = 0.1), batch = 16, steps = 20, ema = 0.9 }\n";
 
-static void write_file(const char *name, const char *text)
+static void set_up(void)
 {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    FILE *file = fopen(path, "wb");
-    ck_assert_ptr_nonnull(file);
-    fputs(text, file);
-    fclose(file);
-}
-
-static void make_directory(void)
-{
-    strcpy(directory + strlen(directory) - 6, "XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    write_file("model.cm", model);
-    write_file("bad.cm", "fn f(x: f32) -> f32 = x +\n");
-    write_file("loose.cm", "fn  f( x:f32 )->f32=x+1\n");
-}
-
-static void remove_directory(void)
-{
-    char command[64];
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    ck_assert_int_eq(system(command), 0);
-}
-
-/* Runs cmc in the directory; standard output into `out`. The exit status. */
-static int cmc(const char *words, char *out, size_t size)
-{
-    char command[512];
-    snprintf(command, sizeof command, "cd %s && XDG_CACHE_HOME=%s/cache %s %s 2> stderr", directory, directory, CMC, words);
-    FILE *stream = popen(command, "r");
-    ck_assert_ptr_nonnull(stream);
-    size_t length = fread(out, 1, size - 1, stream);
-    out[length] = 0;
-    while (fgetc(stream) != EOF)
-        ;
-    return WEXITSTATUS(pclose(stream));
-}
-
-static bool is_there(const char *name)
-{
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return access(path, R_OK) == 0;
+    make_directory();
+    write_text("model.cm", model);
+    write_text("bad.cm", "fn f(x: f32) -> f32 = x +\n");
+    write_text("loose.cm", "fn  f( x:f32 )->f32=x+1\n");
 }
 
 typedef struct Expectation {
@@ -113,65 +68,123 @@ enum { EXPECTATIONS = sizeof expectations / sizeof *expectations };
 START_TEST(a_call_has_its_status)
 {
     const Expectation *wanted = &expectations[_i];
-    char out[4096];
-    int status = cmc(wanted->words, out, sizeof out);
-    ck_assert_msg(status == wanted->status, "cmc %s: status %d, wanted %d\n%s", wanted->words, status, wanted->status, out);
+    const Ran *ran = cmc("%s", wanted->words);
+    ck_assert_msg(ran->status == wanted->status, "cmc %s: status %d, wanted %d\n%s%s", wanted->words, ran->status,
+                  wanted->status, ran->out, ran->err);
     if (wanted->out)
-        ck_assert_msg(strstr(out, wanted->out) != NULL, "cmc %s: no \"%s\" in\n%s", wanted->words, wanted->out, out);
+        ck_assert_msg(strstr(ran->out, wanted->out) != NULL, "cmc %s: no \"%s\" in\n%s", wanted->words, wanted->out, ran->out);
     if (wanted->out && !*wanted->out)
-        ck_assert_msg(!*out, "cmc %s: a failure belongs to standard error, not here: %s", wanted->words, out);
+        ck_assert_msg(!ran->out[0], "cmc %s: a failure belongs to standard error, not here: %s", wanted->words, ran->out);
 }
 END_TEST
 
+/* Status 0, and `part` on standard output. */
+static void expect_printed(const char *words, const char *part)
+{
+    const Ran *ran = cmc("%s", words);
+    ck_assert_msg(ran->status == 0, "cmc %s: status %d\n%s", words, ran->status, ran->err);
+    ck_assert_msg(strstr(ran->out, part) != NULL, "cmc %s: no \"%s\" in\n%s", words, part, ran->out);
+}
+
 START_TEST(train_then_sample_then_evaluate)
 {
-    char out[4096], again[4096];
-    ck_assert_int_eq(cmc("train model.cm --json", out, sizeof out), 0);
-    ck_assert_ptr_nonnull(strstr(out, "\"step\": 20"));
+    expect_printed("train model.cm --json", "\"step\": 20");
     ck_assert(is_there("out/fitting/checkpoint.safetensors"));
     ck_assert(is_there("out/fitting/weights.safetensors"));
     ck_assert(is_there("out/fitting/loss.csv"));
     ck_assert(is_there("out/fitting/loss.svg"));
     ck_assert(is_there("out/fitting/draw.svg"));
-    ck_assert_int_eq(cmc("sample model.cm -o a/samples.npy --set B=5 --seed 3", out, sizeof out), 0);
+    ck_assert(is_there("out/fitting/report.json"));
+    expect_printed("sample model.cm -o a/samples.npy --set B=5 --seed 3", "a/samples.npy\n");
     ck_assert(is_there("a/samples.npy"));
-    ck_assert_int_eq(cmc("sample model.cm", out, sizeof out), 0);
-    ck_assert_str_eq(out, "out/fitting/draw.svg\n");
-    ck_assert_int_eq(cmc("eval model.cm", out, sizeof out), 0);
-    ck_assert_ptr_nonnull(strstr(out, "f64"));
-    ck_assert_int_eq(cmc("eval model.cm --weights out/fitting/weights.safetensors", again, sizeof again), 0);
-    ck_assert_str_eq(out, again);
-    ck_assert_int_eq(cmc("train model.cm --resume --set train.steps=30 --json", out, sizeof out), 0);
-    ck_assert_ptr_nonnull(strstr(out, "\"first_step\": 20"));
+    expect_printed("sample model.cm", "out/fitting/draw.svg\n");
+    expect_printed("eval model.cm", "f64");
+    ck_assert_int_eq(shell("cp printed before"), 0);
+    expect_printed("eval model.cm --weights out/fitting/weights.safetensors", "f64");
+    ck_assert_int_eq(shell("cmp printed before"), 0);
+    expect_printed("train model.cm --resume --set train.steps=30 --json", "\"first_step\": 20");
+}
+END_TEST
+
+/* Progress is for people who watch: none where standard error is a file; on a terminal it is one line, over and over. */
+START_TEST(progress_is_for_terminals)
+{
+    expect_ran(cmc("train model.cm"), 0, "fitting: steps 0 to 20");
+    ck_assert_int_eq(shell("! grep -q 'step 20/20' said"), 0);
+    if (shell("command -v script > /dev/null") != 0)
+        return;
+    ck_assert_int_eq(shell("script -qec '%s train model.cm' typed > /dev/null && grep -q 'step 20/20 ' typed", CMC), 0);
+    ck_assert_int_eq(shell("script -qec '%s train model.cm -q' typed > /dev/null && ! grep -q 'step 20/20 ' typed", CMC), 0);
 }
 END_TEST
 
 START_TEST(results_feed_arguments)
 {
-    char out[4096];
-    ck_assert_int_eq(cmc("run model.cm cloud --set N=3 -o cloud.safetensors", out, sizeof out), 0);
-    write_file("norm.cm", "fn norm(x: f32[N, D]) -> f32 = sum(x * x)\n");
-    ck_assert_int_eq(cmc("run norm.cm --arg x=cloud.safetensors", out, sizeof out), 0);
-    ck_assert_ptr_nonnull(strstr(out, "f32 = "));
+    expect_printed("run model.cm cloud --set N=3 -o cloud.safetensors", "");
+    write_text("norm.cm", "fn norm(x: f32[N, D]) -> f32 = sum(x * x)\n");
+    expect_printed("run norm.cm --arg x=cloud.safetensors", "f32 = ");
 }
 END_TEST
 
 START_TEST(fmt_rewrites_once)
 {
-    char out[4096];
-    ck_assert_int_eq(cmc("fmt loose.cm", out, sizeof out), 0);
-    ck_assert_int_eq(cmc("fmt --check loose.cm", out, sizeof out), 0);
-    ck_assert_int_eq(cmc("fmt - < loose.cm", out, sizeof out), 0);
-    ck_assert_ptr_nonnull(strstr(out, "fn f(x: f32)"));
+    expect_printed("fmt loose.cm", "");
+    expect_printed("fmt --check loose.cm", "");
+    expect_printed("fmt - < loose.cm", "fn f(x: f32)");
 }
 END_TEST
 
-START_TEST(completion_scripts_parse)
+/* ---- completion: the scripts load, and complete, in the shells that are there ---- */
+
+static const struct {
+    const char *shell, *verb, *option; /* commands that print what "cmc tra" and "cmc train --resu" complete to */
+} shells[] = {
+    {"bash", "bash -c 'source c.bash; COMP_WORDS=(cmc tra); COMP_CWORD=1; _cmc; echo \"${COMPREPLY[@]}\"'",
+     "bash -c 'source c.bash; COMP_WORDS=(cmc train --resu); COMP_CWORD=2; _cmc; echo \"${COMPREPLY[@]}\"'"},
+    {"zsh",
+     "zsh -fc 'autoload -U compinit; compinit -D -u; source c.zsh; _describe() { print -l ${(P)2}; }; "
+     "words=(cmc tra); CURRENT=2; _cmc' | grep -o ^train",
+     "zsh -fc 'autoload -U compinit; compinit -D -u; source c.zsh; _arguments() { print -l -- $@; }; "
+     "words=(cmc train --resu); CURRENT=3; _cmc' | grep -o ^--resume"},
+    {"fish", "HOME=. fish -c 'source c.fish; complete -C \"cmc tra\"' | cut -f1",
+     "HOME=. fish -c 'source c.fish; complete -C \"cmc train --resu\"' | cut -f1"},
+};
+enum { SHELLS = sizeof shells / sizeof *shells };
+
+START_TEST(completion_works_in_the_shells_that_are_there)
 {
-    char out[4096];
-    ck_assert_int_eq(cmc("completion bash > c.bash && bash -n c.bash", out, sizeof out), 0);
-    ck_assert_int_eq(cmc("completion zsh > c.zsh", out, sizeof out), 0);
-    ck_assert_int_eq(cmc("completion fish > c.fish", out, sizeof out), 0);
+    const char *name = shells[_i].shell;
+    char text[256];
+    ck_assert_int_eq(shell("%s completion %s > c.%s", CMC, name, name), 0);
+    if (shell("command -v %s > /dev/null", name) != 0)
+        return;
+    ck_assert_int_eq(shell("%s > completed", shells[_i].verb), 0);
+    read_text("completed", text, sizeof text);
+    ck_assert_str_eq(text, "train\n");
+    ck_assert_int_eq(shell("%s > completed", shells[_i].option), 0);
+    read_text("completed", text, sizeof text);
+    ck_assert_str_eq(text, "--resume\n");
+}
+END_TEST
+
+/* ---- help ---- */
+
+/* Every verb that the help lists has a page with its summary and its options. */
+START_TEST(every_verb_has_a_page)
+{
+    static Ran help;
+    help = *cmc("--help");
+    int count = 0;
+    for (char *line = strtok(help.out, "\n"); line; line = strtok(NULL, "\n")) {
+        char verb[32], words[64];
+        if (strncmp(line, "  cmc ", 6) != 0 || sscanf(line, "  cmc %31s", verb) != 1 || verb[0] == '-' || !strcmp(verb, "help"))
+            continue;
+        snprintf(words, sizeof words, "%s --help", verb);
+        expect_printed(words, line + 32); /* behind the operands */
+        expect_printed(words, "-h, --help");
+        count++;
+    }
+    ck_assert_int_eq(count, 10);
 }
 END_TEST
 
@@ -179,12 +192,14 @@ static TCase *calls(void)
 {
     TCase *test = tcase_create("calls");
     tcase_set_timeout(test, 60);
-    tcase_add_checked_fixture(test, make_directory, remove_directory);
+    tcase_add_checked_fixture(test, set_up, remove_directory);
     tcase_add_loop_test(test, a_call_has_its_status, 0, EXPECTATIONS);
     tcase_add_test(test, train_then_sample_then_evaluate);
     tcase_add_test(test, results_feed_arguments);
     tcase_add_test(test, fmt_rewrites_once);
-    tcase_add_test(test, completion_scripts_parse);
+    tcase_add_test(test, progress_is_for_terminals);
+    tcase_add_loop_test(test, completion_works_in_the_shells_that_are_there, 0, SHELLS);
+    tcase_add_test(test, every_verb_has_a_page);
     return test;
 }
 

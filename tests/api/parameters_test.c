@@ -1,5 +1,5 @@
 /* Parameter sets through cm.h: access, files, pictures. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <stdio.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /* Contexts, programs, errors, formatting and dumps through cm.h. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <stdio.h>
 #include <unistd.h>

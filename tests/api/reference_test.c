@@ -2,7 +2,7 @@
  * names, and every result is compared with the array of that name in NAME.safetensors (see tests/reference/reference.py).
  *
  * Agreement is max|a - b| / max|b| against the reference, which was computed in f64: at most 1e-5 for results in f32. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <math.h>
 #include <stdio.h>

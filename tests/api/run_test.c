@@ -1,5 +1,5 @@
 /* Compiling and running through cm.h: ports, results, wrong arrays, threads, allocators that fail. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /* What the standard library draws: the first weights of layers have the variance that their initialiser promises, and dropout
  * keeps the share that it should, the same elements under the same key. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* The shared library exports the names of cm.h and no others; the command line and the examples link to nothing else. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <stdio.h>
 

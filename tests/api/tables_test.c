@@ -1,6 +1,6 @@
 /* The standard library against numbers that papers print or that follow in closed form: tests/reference/tables.cm and
  * examples/gaussian.cm compute them, the rows here say what they are. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Training, sampling and evaluating through cm.h, on a fit that takes milliseconds. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <math.h>
 #include <stdio.h>
