@@ -16,7 +16,8 @@ void text_puts(Text *text, const char *string);
 void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vprintf(Text *text, const char *format, va_list args);
 
-/* The shortest decimal that reads back to the same bits (as an f32 if `single`), always with a '.', an exponent, or as inf / nan. */
+/* The shortest decimal that reads back to the same bits (as an f32 if `single`), always with a '.', an exponent, or as inf or
+ * nan. */
 void text_number(Text *text, double value, int single);
 
 #endif

@@ -80,6 +80,7 @@ const char *calculus_suffixed(Arena *arena, const char *name, const char *suffix
 IrRef calculus_param_like(IrFunc *func, const IrFunc *from, IrRef param, const char *suffix);
 bool *calculus_used_params(const IrFunc *func); /* which params a result depends on, by index */
 void calculus_trim(IrFunc *func, const bool *keep); /* drops nodes without use, and params not in `keep` (null: keep all) */
-void calculus_sweep(IrModule *module, int first, const IrFunc *keep); /* drops functions from `first` on that `keep` does not reach */
+/* Drops functions from `first` on that `keep` does not reach. */
+void calculus_sweep(IrModule *module, int first, const IrFunc *keep);
 
 #endif

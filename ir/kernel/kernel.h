@@ -83,7 +83,7 @@ typedef struct KStore {
 
 typedef enum KStageKind {
     K_STAGE_LOOPS,    /* a plain nest */
-    K_STAGE_CONTRACT, /* body is exactly %a = load, %b = load, %p = mul %a %b; one accumulator: sum of %p (see kernel_contraction) */
+    K_STAGE_CONTRACT, /* body is %a = load, %b = load, %p = mul %a %b; one accumulator: sum of %p (see kernel_contraction) */
 } KStageKind;
 
 typedef struct KStage {

@@ -1,5 +1,5 @@
 /* The examples, with few steps: each trains, samples and measures what it says.  gaussian.cm is in tables_test.c. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Any text as a program: parsing, formatting and checking neither crash nor hang; what parses is the same program after
  * formatting, which changes nothing the second time. */
-#include "../unit/ast_dump.h"
+#include "tests/unit/ast_dump.h"
 #include "frontend/program.h"
 #include "passes/passes.h"
 #include "runtime/std.h"

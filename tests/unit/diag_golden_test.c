@@ -1,6 +1,6 @@
 /* Diagnostics: each wrong program under tests/golden/diag gives exactly the messages that stand below it. */
 #include "frontend/program.h"
-#include "golden.h"
+#include "tests/unit/golden.h"
 #include "passes/passes.h"
 #include "runtime/std.h"
 

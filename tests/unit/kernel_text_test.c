@@ -1,6 +1,6 @@
 /* Kernels by their text: those in tests/golden/kernel verify and print as they are written; a kernel that is damaged is
  * refused, or verifies and stays inside its buffers. */
-#include "golden.h"
+#include "tests/unit/golden.h"
 #include "ir/kernel/kernel.h"
 
 #include <check.h>

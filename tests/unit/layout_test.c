@@ -1,8 +1,8 @@
 /* The canonical layout: what it makes of the texts in tests/golden/format, and what holds for it everywhere: it changes
  * neither the tree nor a comment, and the second time nothing at all. */
-#include "ast_dump.h"
+#include "tests/unit/ast_dump.h"
 #include "frontend/lexer.h"
-#include "golden.h"
+#include "tests/unit/golden.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* The parser: how tightly operators bind, where lines go on, where things are; and texts that nest without end, stop in the
  * middle or are damaged: they get messages, and no more. */
-#include "ast_dump.h"
-#include "golden.h"
+#include "tests/unit/ast_dump.h"
+#include "tests/unit/golden.h"
 
 #include <check.h>
 #include <stdlib.h>

@@ -4,9 +4,9 @@
  * kernel by kernel in the interpreter, what its graph does.  Graphs and kernels print what parses back to the same text.
  * Under tests/golden/build are programs and the graphs that the front end makes of them. */
 #include "frontend/program.h"
-#include "golden.h"
+#include "tests/unit/golden.h"
 #include "passes/passes.h"
-#include "plan_run.h"
+#include "tests/unit/plan_run.h"
 #include "runtime/std.h"
 
 #include <check.h>
