@@ -21,11 +21,12 @@ typedef struct Bench {
     int name_count;
 } Bench;
 
-static void check(cm_status status, cm_error *error)
+/* By address: a call that is checked sets the error after its other arguments may have been read. */
+static void check(cm_status status, cm_error **error)
 {
     if (!status)
         return;
-    fprintf(stderr, "cm_bench: %s\n", cm_error_text(error));
+    fprintf(stderr, "cm_bench: %s\n", cm_error_text(*error));
     exit(1);
 }
 
@@ -97,7 +98,7 @@ static void run_once(Kernel *kernel, int turn)
 {
     Set *set = &kernel->sets[turn % kernel->set_count];
     cm_error *error;
-    check(cm_run(kernel->executable, NULL, set->inputs, kernel->input_count, &set->result, 1, &error), error);
+    check(cm_run(kernel->executable, NULL, set->inputs, kernel->input_count, &set->result, 1, &error), &error);
 }
 
 /* `bytes`: that all sets together have at least; 0: one set. */
@@ -106,8 +107,8 @@ static Kernel *open_kernel(const Bench *bench, const char *entry, size_t bytes)
     Kernel *kernel = calloc(1, sizeof *kernel);
     cm_program *program;
     cm_error *error;
-    check(cm_load_file(bench->context, KERNELS, NULL, &program, &error), error);
-    check(cm_compile(program, entry, NULL, &kernel->executable, &error), error);
+    check(cm_load_file(bench->context, KERNELS, NULL, &program, &error), &error);
+    check(cm_compile(program, entry, NULL, &kernel->executable, &error), &error);
     cm_program_free(program);
     kernel->input_count = cm_executable_input_count(kernel->executable);
     make_set(kernel);
@@ -182,7 +183,7 @@ static double step_milliseconds(cm_training *training)
     cm_step step;
     cm_error *error;
     double start = clock_seconds();
-    check(cm_training_step(training, &step, &error), error);
+    check(cm_training_step(training, &step, &error), &error);
     return (clock_seconds() - start) * 1e3;
 }
 
@@ -191,8 +192,8 @@ static cm_training *open_training(const Bench *bench)
     cm_program *program;
     cm_training *training;
     cm_error *error;
-    check(cm_load_file(bench->context, DEMO, NULL, &program, &error), error);
-    check(cm_training_create(program, NULL, NULL, &training, &error), error);
+    check(cm_load_file(bench->context, DEMO, NULL, &program, &error), &error);
+    check(cm_training_create(program, NULL, NULL, &training, &error), &error);
     cm_program_free(program);
     for (int i = 0; i < 2; i++)
         step_milliseconds(training);
@@ -244,10 +245,10 @@ static double compile_seconds(const char *cache)
     cm_program *program;
     cm_executable *executable;
     cm_error *error;
-    check(cm_context_create(&options, &context, &error), error);
+    check(cm_context_create(&options, &context, &error), &error);
     double start = clock_seconds();
-    check(cm_load_file(context, DEMO, NULL, &program, &error), error);
-    check(cm_compile(program, "ict", NULL, &executable, &error), error);
+    check(cm_load_file(context, DEMO, NULL, &program, &error), &error);
+    check(cm_compile(program, "ict", NULL, &executable, &error), &error);
     double taken = clock_seconds() - start;
     cm_executable_free(executable);
     cm_program_free(program);
@@ -285,7 +286,7 @@ int main(int count, char **words)
     bench.names = words + first;
     bench.name_count = count - first;
     cm_error *error;
-    check(cm_context_create(NULL, &bench.context, &error), error);
+    check(cm_context_create(NULL, &bench.context, &error), &error);
     bench.threads = cm_context_threads(bench.context);
     bench_arithmetic(&bench, "dot_512", 2.0 * 512 * 512 * 512);
     bench_arithmetic(&bench, "dot_1024", 2.0 * 1024 * 1024 * 1024);

@@ -27,6 +27,7 @@ install(TARGETS cmc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES ${CMAKE_SOURCE_DIR}/include/cm.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT cm-targets NAMESPACE cm:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cm FILE cm-config.cmake)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/cm-config-version.cmake COMPATIBILITY SameMinorVersion)
+file(RELATIVE_PATH CM_PREFIX_FROM_PKGCONFIG /${CMAKE_INSTALL_LIBDIR}/pkgconfig /) # so that the copy may be moved
 configure_file(${CMAKE_SOURCE_DIR}/cmake/cm.pc.in ${CMAKE_BINARY_DIR}/cm.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/cm-config-version.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/cm)
 install(FILES ${CMAKE_BINARY_DIR}/cm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
