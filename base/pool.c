@@ -1,4 +1,8 @@
-/* Pool: fork and join.  Workers spin on a generation counter for a while after each job, then sleep. */
+/* Pool: fork and join.  Workers spin on a generation counter for a while after each job, then sleep.
+ *
+ * Each worker has a share of the tasks, in order, and takes it in grains; who is done takes grains of the others' shares.  So
+ * nobody waits for a thread that the system lets wait: a job ends when its tasks are taken and those inside it have come out,
+ * and a worker that wakes too late finds it closed. */
 #include "base/pool.h"
 
 #include <pthread.h>
@@ -16,21 +20,25 @@ enum {
     SPIN_CROWDED = 1000,       /* with more threads than cores a spinning thread may hold up the one it waits for */
     SPINS_PER_LOOK = 64,       /* turns between two looks at the clock */
     MAX_CORES = 1 << 16,
+    GRAINS = 16, /* in a share */
 };
 
 typedef struct Worker {
-    _Alignas(CACHE_LINE) _Atomic uint64_t done; /* the last generation that this worker has finished */
+    _Alignas(CACHE_LINE) _Atomic bool inside; /* may be at tasks of the present job */
     Pool *pool;
     int index;
+    _Alignas(CACHE_LINE) _Atomic int64_t next; /* the first task of its share that nobody has taken */
+    int64_t end;                               /* of its share */
 } Worker;
 
 struct Pool {
     _Alignas(CACHE_LINE) _Atomic uint64_t generation; /* bumped for each job */
     _Atomic int parked;                               /* workers that sleep or are about to */
     _Atomic bool stop;
-    PoolWork *work; /* the job: written before the bump, read after it */
+    _Atomic bool open; /* tasks may be taken; the job is written before it opens and stays until all are out */
+    PoolWork *work;
     void *state;
-    int64_t count;
+    int64_t grain;
 
     _Alignas(CACHE_LINE) int threads; /* the caller included */
     int64_t spin_nanoseconds;
@@ -81,12 +89,18 @@ static int pool_core_count(void)
     return found > 0 ? found : 1;
 }
 
-static void pool_do_share(Pool *pool, int worker)
+/* Takes grains of its own share until there are none, then of the others'. */
+static void pool_take_tasks(Pool *pool, int worker)
 {
-    int64_t first = pool->count * worker / pool->threads;
-    int64_t end = pool->count * (worker + 1) / pool->threads;
-    if (first < end) {
-        pool->work(pool->state, first, end, worker);
+    for (int i = 0; i < pool->threads; i++) {
+        Worker *owner = &pool->workers[(worker + i) % pool->threads];
+        while (atomic_load_explicit(&owner->next, memory_order_relaxed) < owner->end) {
+            int64_t first = atomic_fetch_add_explicit(&owner->next, pool->grain, memory_order_relaxed);
+            int64_t end = first + pool->grain < owner->end ? first + pool->grain : owner->end;
+            if (first < end) {
+                pool->work(pool->state, first, end, worker);
+            }
+        }
     }
 }
 
@@ -122,34 +136,52 @@ static void *pool_worker_main(void *argument)
 {
     Worker *worker = argument;
     Pool *pool = worker->pool;
-    for (uint64_t seen = 0;; seen++) {
+    for (uint64_t seen = 0;;) {
         if (!pool_spin(pool, seen)) {
             pool_park(pool, seen);
         }
+        seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
         if (atomic_load_explicit(&pool->stop, memory_order_acquire)) {
             return NULL;
         }
-        pool_do_share(pool, worker->index);
-        atomic_store_explicit(&worker->done, seen + 1, memory_order_release);
+        atomic_store(&worker->inside, true); /* before the look at `open`, as the caller closes before it looks at this */
+        if (atomic_load(&pool->open)) {
+            pool_take_tasks(pool, worker->index);
+        }
+        atomic_store_explicit(&worker->inside, false, memory_order_release);
     }
 }
 
-static uint64_t pool_bump(Pool *pool)
+static void pool_bump(Pool *pool)
 {
-    uint64_t generation = atomic_fetch_add(&pool->generation, 1) + 1;
+    atomic_fetch_add(&pool->generation, 1);
     if (atomic_load(&pool->parked) > 0) {
         pthread_mutex_lock(&pool->park_lock);
         pthread_cond_broadcast(&pool->wake);
         pthread_mutex_unlock(&pool->park_lock);
     }
-    return generation;
 }
 
-static void pool_join(const Pool *pool, uint64_t generation)
+static void pool_open(Pool *pool, int64_t count, PoolWork *work, void *state)
+{
+    pool->work = work;
+    pool->state = state;
+    pool->grain = count / pool->threads / GRAINS + 1;
+    for (int i = 0; i < pool->threads; i++) {
+        atomic_store_explicit(&pool->workers[i].next, count * i / pool->threads, memory_order_relaxed);
+        pool->workers[i].end = count * (i + 1) / pool->threads;
+    }
+    atomic_store(&pool->open, true);
+    pool_bump(pool);
+}
+
+/* All tasks are taken: waits for those that are still at theirs. */
+static void pool_close(Pool *pool)
 {
     int64_t limit = 0;
+    atomic_store(&pool->open, false);
     for (int i = 1; i < pool->threads; i++) {
-        for (int turn = 1; atomic_load_explicit(&pool->workers[i].done, memory_order_acquire) != generation; turn++) {
+        for (int turn = 1; atomic_load(&pool->workers[i].inside); turn++) {
             pool_pause();
             if (turn % SPINS_PER_LOOK) {
                 continue;
@@ -277,12 +309,9 @@ void pool_run(Pool *pool, int64_t count, PoolWork *work, void *state)
     if (pool->threads == 1 || count == 1) {
         work(state, 0, count, 0);
     } else {
-        pool->work = work;
-        pool->state = state;
-        pool->count = count;
-        uint64_t generation = pool_bump(pool);
-        pool_do_share(pool, 0);
-        pool_join(pool, generation);
+        pool_open(pool, count, work, state);
+        pool_take_tasks(pool, 0);
+        pool_close(pool);
     }
     atomic_store_explicit(&pool->has_caller, false, memory_order_relaxed);
     pthread_mutex_unlock(&pool->callers);

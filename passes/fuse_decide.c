@@ -2,17 +2,9 @@
  *
  * Stored are: results; what contractions, gathers and control read (they need memory); reductions and contractions, or
  * rather the last pointwise node of the chain behind them (their epilogue); and what is used often and costs more to
- * recompute than to read back.  Everything else is recomputed where it is needed: cheap pointwise chains never touch memory. */
+ * recompute than to read back (fuse_keep.c).  Everything else is recomputed where it is needed: cheap pointwise chains never
+ * touch memory. */
 #include "passes/fuse_internal.h"
-
-enum {
-    COST_TRANSCENDENTAL = 10,
-    COST_RANDOM = 60,
-    RECOMPUTE_LIMIT = 10,   /* a node with several users is stored if it costs more than this */
-    BROADCAST_LIMIT = 3,    /* ... and if a broadcast would repeat it */
-    EXPRESSION_LIMIT = 400, /* no virtual expression grows larger than this */
-    READ_LIMIT = 32,        /* ... nor reads more arrays: a kernel has a limited number of buffers */
-};
 
 bool fuse_is_leaf(const IrNode *node)
 {
@@ -30,7 +22,7 @@ static bool is_control(const IrNode *node)
     return (ir_op_info[node->op].traits & TRAIT_control) != 0;
 }
 
-static bool is_pointwise(const IrNode *node)
+bool fuse_is_pointwise(const IrNode *node)
 {
     return (ir_op_info[node->op].traits & TRAIT_pointwise) != 0 && node->op != OP_random_bits;
 }
@@ -194,7 +186,7 @@ static void store_required(Fuse *fuse)
 static bool is_own_of(const Fuse *fuse, IrRef ref, IrRef user)
 {
     const FuseNode *info = &fuse->node[ref];
-    return is_pointwise(ir_node(fuse->func, ref)) && !info->stored && !info->claimed && info->uses == 1 &&
+    return fuse_is_pointwise(ir_node(fuse->func, ref)) && !info->stored && !info->claimed && info->uses == 1 &&
            info->first_user == user;
 }
 
@@ -206,7 +198,7 @@ static IrRef next_in_chain(const Fuse *fuse, IrRef ref)
     IrRef next = info->last_user;
     if (info->stored || next < 0 || info->uses > 2 || (info->uses == 2 && !is_own_of(fuse, info->first_user, next)))
         return -1;
-    return is_pointwise(ir_node(fuse->func, next)) && !fuse->node[next].claimed ? next : -1;
+    return fuse_is_pointwise(ir_node(fuse->func, next)) && !fuse->node[next].claimed ? next : -1;
 }
 
 static void claim_epilogue(Fuse *fuse, IrRef root)
@@ -234,113 +226,6 @@ static void claim_epilogues(Fuse *fuse)
         }
 }
 
-/* ---- recompute or keep ---- */
-
-static int own_cost(const IrNode *node)
-{
-    switch (node->op) {
-    case OP_exp:
-    case OP_expm1:
-    case OP_log:
-    case OP_log1p:
-    case OP_sin:
-    case OP_cos:
-    case OP_tan:
-    case OP_atan:
-    case OP_atan2:
-    case OP_tanh:
-    case OP_sigmoid:
-    case OP_erf:
-    case OP_erfinv:
-    case OP_pow:
-        return COST_TRANSCENDENTAL;
-    case OP_div:
-    case OP_sqrt:
-    case OP_rsqrt:
-    case OP_rem:
-        return 4;
-    case OP_random_bits:
-        return COST_RANDOM;
-    case OP_take:
-        return 4;
-    default:
-        return is_pointwise(node) ? 1 : 0;
-    }
-}
-
-/* The chain ends at `last`; what follows is no epilogue any more. */
-static void cut_chain(Fuse *fuse, IrRef last)
-{
-    IrRef root = fuse->node[last].chain, end = fuse->node[root].end;
-    fuse->node[end].root = -1;
-    for (IrRef ref = end; ref > last; ref--) {
-        if (fuse->node[ref].chain == root)
-            fuse->node[ref].claimed = false;
-    }
-    fuse->node[last].stored = true;
-    fuse->node[last].root = root;
-    fuse->node[root].end = last;
-}
-
-/* The virtual operand that reads most, or none. */
-static IrRef greediest_operand(const Fuse *fuse, const IrNode *node)
-{
-    IrRef most = -1;
-    for (int i = 0; i < node->operand_count; i++) {
-        IrRef operand = node->operands[i];
-        if (!fuse_in_memory(fuse, operand) && (most < 0 || fuse->node[operand].reads > fuse->node[most].reads))
-            most = operand;
-    }
-    return most;
-}
-
-static int count_reads(const Fuse *fuse, const IrNode *node)
-{
-    int reads = 0;
-    for (int i = 0; i < node->operand_count; i++)
-        reads += fuse_in_memory(fuse, node->operands[i]) ? 1 : fuse->node[node->operands[i]].reads;
-    return reads;
-}
-
-static void limit_reads(Fuse *fuse, IrRef ref)
-{
-    const IrNode *node = ir_node(fuse->func, ref);
-    if (!is_pointwise(node) && !(ir_op_info[node->op].traits & (TRAIT_view | TRAIT_reduce)))
-        return;
-    for (int reads = count_reads(fuse, node);; reads = count_reads(fuse, node)) {
-        IrRef most = reads > READ_LIMIT ? greediest_operand(fuse, node) : -1;
-        fuse->node[ref].reads = reads;
-        if (most < 0)
-            return;
-        if (fuse->node[most].claimed)
-            cut_chain(fuse, most);
-        else
-            fuse->node[most].stored = true;
-    }
-}
-
-static void decide_cost(Fuse *fuse, IrRef ref)
-{
-    FuseNode *info = &fuse->node[ref];
-    const IrNode *node = ir_node(fuse->func, ref);
-    limit_reads(fuse, ref);
-    info->cost = own_cost(node);
-    for (int i = 0; i < node->operand_count; i++) {
-        const FuseNode *operand = &fuse->node[node->operands[i]];
-        info->cost += fuse_in_memory(fuse, node->operands[i]) ? 1 : operand->cost;
-    }
-    if (info->stored || info->claimed || fuse_is_leaf(node) || node->op == OP_get)
-        return;
-    bool kept = info->uses > 1 && info->cost > RECOMPUTE_LIMIT;
-    if (info->uses == 1 && info->first_user >= 0) {
-        const IrNode *user = ir_node(fuse->func, info->first_user);
-        kept = user->op == OP_broadcast && info->cost > BROADCAST_LIMIT &&
-               ir_element_count(&user->type) > ir_element_count(&node->type);
-    }
-    if (kept || info->cost > EXPRESSION_LIMIT)
-        info->stored = true;
-}
-
 void fuse_decide(Fuse *fuse)
 {
     for (IrRef ref = 0; ref < fuse->func->nodes.count; ref++) {
@@ -352,7 +237,5 @@ void fuse_decide(Fuse *fuse)
     count_uses(fuse);
     store_required(fuse);
     claim_epilogues(fuse);
-    for (IrRef ref = 0; ref < fuse->func->nodes.count; ref++)
-        if (fuse->node[ref].needed)
-            decide_cost(fuse, ref);
+    fuse_keep(fuse);
 }

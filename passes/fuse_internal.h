@@ -4,6 +4,7 @@
  * kernels that read it), makes groups of stored nodes that one kernel computes, and writes the kernels.
  *
  *   fuse_decide.c   which nodes are stored, which reductions and contractions take the pointwise nodes behind them as epilogue
+ *   fuse_keep.c     which others are kept because computing them again would cost more
  *   fuse_group.c    which stored nodes share a kernel, as one loop nest
  *   fuse_rows.c     which of these become stages of one kernel, row by row
  *   fuse_value.c    a virtual expression at an index, as instructions of a stage
@@ -21,20 +22,24 @@ IrFunc *legalise_func(IrModule *module, const IrFunc *func);
 
 /* ---- decisions about one function ---- */
 
+enum { FUSE_PLACES = 4, FUSE_SOURCES = 3 };
+
 typedef struct FuseNode {
     bool needed; /* reached from a result */
     bool stored;
-    bool claimed;    /* lies on the epilogue chain of a reduction or contraction */
-    IrRef chain;     /* claimed: the reduction or contraction whose chain it is */
-    IrRef end;       /* of that: the last node of its chain */
-    IrRef root;      /* stored: the reduction or contraction whose epilogue it ends, or itself, or none for a plain map */
-    int uses;        /* distinct consumers, results counted */
-    IrRef first_user, last_user; /* the first and the last consumer; a result has a negative one */
-    int cost;        /* of recomputing it at a point, virtual operands included */
-    int reads;       /* arrays that this reads: at most so many */
-    int group;       /* stored: which group computes it; -1: none does (params, literals) */
-    bool local;      /* stored, but for the stages of its own kernel only */
-    int buffer;      /* stored: of the plan */
+    bool claimed; /* lies on the epilogue chain of a reduction or contraction */
+    IrRef chain;  /* claimed: the reduction or contraction whose chain it is */
+    IrRef end;    /* of that: the last node of its chain */
+    IrRef root;   /* stored: the reduction or contraction whose epilogue it ends, or itself, or none for a plain map */
+    int uses;     /* distinct consumers, results counted */
+    IrRef first_user, last_user;   /* the first and the last consumer; a result has a negative one */
+    int work;                      /* of computing it, virtual operands included, without what is read */
+    int reads;                     /* arrays that this reads: at most so many */
+    int place_count, source_count; /* fuse_keep.c: different kernels that it is wanted in, large arrays that it is made of */
+    IrRef place[FUSE_PLACES], source[FUSE_SOURCES]; /* the first of them */
+    int group;                                      /* stored: which group computes it; -1: none does (params, literals) */
+    bool local;                                     /* stored, but for the stages of its own kernel only */
+    int buffer;                                     /* stored: of the plan */
 } FuseNode;
 
 /* A group is what becomes one kernel (or one control step). */
@@ -78,6 +83,7 @@ typedef struct Fuse {
 } Fuse;
 
 void fuse_decide(Fuse *fuse);
+void fuse_keep(Fuse *fuse); /* its last step */
 void fuse_group(Fuse *fuse);
 void fuse_rows(Fuse *fuse);
 /* Gives results the buffers in `wanted` where that is safe; `params`: the buffers of the function's params. */
@@ -85,6 +91,7 @@ void fuse_place_results(Fuse *fuse, const int *params, const int *wanted);
 
 int fuse_group_of(const Fuse *fuse, IrRef ref);   /* the group that computes it, -1: none */
 bool fuse_is_leaf(const IrNode *node);            /* param, const, literal, iota */
+bool fuse_is_pointwise(const IrNode *node);       /* and reads nothing but its operands */
 bool fuse_in_memory(const Fuse *fuse, IrRef ref); /* stored, or a param, literal or result of a control node */
 /* The operand index that a reshape needs is affine in the result's: each operand axis is made of whole result axes. */
 bool fuse_reshape_splits(const IrType *operand, const IrType *result);

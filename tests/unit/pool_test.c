@@ -55,16 +55,27 @@ START_TEST(every_task_is_done_once)
 }
 END_TEST
 
-START_TEST(shares_are_contiguous_and_even)
+typedef struct Slow {
+    atomic_int done[2]; /* by worker */
+} Slow;
+
+/* All that the second worker does takes long. */
+static void slow_work(void *state, int64_t first, int64_t end, int worker)
 {
-    Pool *pool = pool_new(3);
-    int hits[10] = {0};
-    int64_t starts[3] = {-1, -1, -1};
-    Tally tally = {.hits = hits, .starts = starts, .threads = 3};
-    pool_run(pool, 10, tally_work, &tally);
-    ck_assert_int_eq(starts[0], 0);
-    ck_assert_int_eq(starts[1], 3);
-    ck_assert_int_eq(starts[2], 6);
+    Slow *slow = state;
+    if (worker == 1) {
+        usleep(20000);
+    }
+    atomic_fetch_add(&slow->done[worker], (int)(end - first));
+}
+
+START_TEST(nobody_waits_while_there_are_tasks)
+{
+    Pool *pool = pool_new(2);
+    Slow slow = {0};
+    pool_run(pool, 64, slow_work, &slow);
+    ck_assert_int_eq(slow.done[0] + slow.done[1], 64);
+    ck_assert_msg(slow.done[0] > 40, "%d and %d tasks", slow.done[0], slow.done[1]);
     pool_free(pool);
 }
 END_TEST
@@ -85,7 +96,7 @@ static void nest_inner(void *state, int64_t first, int64_t end, int worker)
 {
     NestInner *inner = state;
     atomic_fetch_add(&inner->nest->total, (int)(end - first));
-    atomic_fetch_add(&inner->nest->strayed, worker != inner->worker || first != 0);
+    atomic_fetch_add(&inner->nest->strayed, worker != inner->worker || first != 0 || end != 5);
 }
 
 static void nest_outer(void *state, int64_t first, int64_t end, int worker)
@@ -185,7 +196,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     int counts = sizeof thread_counts / sizeof *thread_counts;
     tcase_add_loop_test(tests, every_task_is_done_once, 0, counts);
-    tcase_add_test(tests, shares_are_contiguous_and_even);
+    tcase_add_test(tests, nobody_waits_while_there_are_tasks);
     tcase_add_loop_test(tests, nested_calls_stay_on_their_worker, 0, counts);
     tcase_add_loop_test(tests, callers_take_turns, 0, counts);
     tcase_add_test(tests, sleeping_workers_wake);
