@@ -1,6 +1,6 @@
 /* Derivatives of whole programs: every function of calculus.cm gives errors, and all of them are rounding, in fused and in
  * unfused code. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <math.h>
 

@@ -1,5 +1,5 @@
 /* Fused and unfused code agree on the examples: what their functions give, what they draw, and how they train. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <math.h>
 #include <stdio.h>
