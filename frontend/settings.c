@@ -130,6 +130,8 @@ static void load_setting(Program *program, const Setting *setting, const NameLis
 bool settings_load(Program *program, const Setting *settings, int count, DiagSink *diags)
 {
     int before = diags->list.count + diags->dropped;
+    if (!count)
+        return true;
     NameList names = known_keys(program);
     for (int i = 0; i < count; i++)
         load_setting(program, &settings[i], &names, diags);
