@@ -11,28 +11,8 @@ static int place_text(const Options *options, const char *text)
     return STATUS_DONE;
 }
 
-static bool is_stage(const char *word)
-{
-    for (size_t i = 0; i < cm_pass_count(); i++) {
-        if (strcmp(cm_pass_name(i), word) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int unknown_stage(const char *word)
-{
-    fprintf(stderr, "cmc: there is no stage %s; there are", word);
-    for (size_t i = 0; i < cm_pass_count(); i++)
-        fprintf(stderr, "%s %s", i ? "," : "", cm_pass_name(i));
-    fputc('\n', stderr);
-    return STATUS_USAGE;
-}
-
 int verb_dump(const Options *options)
 {
-    if (options->after && !is_stage(options->after))
-        return unknown_stage(options->after);
     Session session;
     char *text = NULL;
     int code = session_open(&session, options, true);

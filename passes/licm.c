@@ -126,7 +126,8 @@ static void hoist_func(IrModule *module, IrFunc *func)
         const IrNode *node = ir_node(func, ref);
         IrRef moved = -1;
         bool loop = node->op == OP_for || node->op == OP_while;
-        if (loop && module_uses(module, node->callee[0]) == 1 && (!node->callee[1] || module_uses(module, node->callee[1]) == 1))
+        if (loop && module_uses(module, node->callee[0]) == 1 &&
+            (!node->callee[1] || module_uses(module, node->callee[1]) == 1))
             moved = hoist_from(&rebuild, node);
         if (moved >= 0)
             rebuild.map[ref] = moved;
