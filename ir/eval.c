@@ -205,9 +205,7 @@ static bool eval_while(Eval *eval, const IrNode *node, const EvalTensor *const *
     for (int64_t i = 0; fine && more; i++) {
         ArenaMark mark = arena_mark(eval->arena);
         fine = run_func(eval, node->callee[0], loop.args, &test);
-        more = fine && test.real[0] != 0;
-        if (more && bound && i == bound)
-            fine = false;
+        more = fine && test.real[0] != 0 && (!bound || i < bound);
         if (fine && more) {
             fine = run_func(eval, node->callee[1], loop.args, turn);
             if (fine)
