@@ -276,6 +276,15 @@ static bool report_mixed(Elab *el, Span at, const char *what, const Value *a, co
     return false;
 }
 
+static bool all_truths(const Value *const *operands, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (operands[i]->kind != VALUE_bool)
+            return false;
+    }
+    return count > 0;
+}
+
 bool align_dtypes(Elab *el, Span at, const char *what, const Value *const *operands, int count, DType *dtype)
 {
     const Value *strong = NULL, *weak = NULL;
@@ -288,7 +297,9 @@ bool align_dtypes(Elab *el, Span at, const char *what, const Value *const *opera
         if (!*slot || dtype_is_float(operands[i]->tensor.dtype))
             *slot = operands[i];
     }
-    *dtype = strong ? strong->tensor.dtype : weak ? weak->tensor.dtype : DT_f32;
+    if (strong && weak && dtype_is_float(weak->tensor.dtype) && !dtype_is_float(strong->tensor.dtype))
+        return report_mixed(el, at, what, strong, weak); /* a variable that began as 0.5 is no integer */
+    *dtype = strong ? strong->tensor.dtype : weak ? weak->tensor.dtype : all_truths(operands, count) ? DT_bool : DT_f32;
     for (int i = 0; i < count; i++) {
         Number number;
         if (operands[i]->kind == VALUE_tensor)
