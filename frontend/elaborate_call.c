@@ -76,28 +76,50 @@ static const GivenGeneric *find_given(const Decl *decl, const GivenList *given, 
     return NULL;
 }
 
+/* Which axis parameter is given, or -1: by name, or the next one by position. */
+static int given_index(const Decl *decl, const GivenGeneric *generic, int *position)
+{
+    if (!generic->name)
+        return *position < decl->generics.count ? (*position)++ : -1;
+    for (int i = 0; i < decl->generics.count; i++) {
+        if (!strcmp(generic->name, decl->generics.items[i].name))
+            return i;
+    }
+    return -1;
+}
+
+static void report_given(Elab *el, const Decl *decl, const GivenGeneric *generic, int count)
+{
+    const char **names = arena_array(el->arena, const char *, decl->generics.count + 1);
+    for (int i = 0; i < decl->generics.count; i++)
+        names[i] = decl->generics.items[i].name;
+    if (generic->name) {
+        elab_error(el, DIAG_unknown_generic, generic->span, "`%s` has no axis parameter `%s`", decl->name, generic->name);
+        elab_suggest(el, generic->name, names, decl->generics.count);
+    } else {
+        elab_error(el, DIAG_unknown_generic, generic->span, "`%s` takes %d axis parameter%s in [ ], not %d", decl->name,
+                   decl->generics.count, decl->generics.count == 1 ? "" : "s", count);
+    }
+    elab_note(el, decl->name_span, "it is declared here");
+}
+
 static bool check_given(Elab *el, const Decl *decl, const GivenList *given)
 {
-    int positions = 0;
+    int position = 0;
+    bool *seen = arena_array(el->arena, bool, decl->generics.count + 1);
     for (int i = 0; i < given->count; i++) {
         const GivenGeneric *generic = &given->items[i];
-        bool known = generic->name ? false : positions++ < decl->generics.count;
-        const char **names = arena_array(el->arena, const char *, decl->generics.count + 1);
-        for (int j = 0; j < decl->generics.count; j++) {
-            names[j] = decl->generics.items[j].name;
-            known |= generic->name && !strcmp(generic->name, names[j]);
+        int index = given_index(decl, generic, &position);
+        if (index < 0) {
+            report_given(el, decl, generic, given->count);
+            return false;
         }
-        if (known)
-            continue;
-        if (generic->name) {
-            elab_error(el, DIAG_unknown_generic, generic->span, "`%s` has no axis parameter `%s`", decl->name, generic->name);
-            elab_suggest(el, generic->name, names, decl->generics.count);
-        } else {
-            elab_error(el, DIAG_unknown_generic, generic->span, "`%s` takes %d axis parameter%s in [ ], not %d", decl->name,
-                       decl->generics.count, decl->generics.count == 1 ? "" : "s", given->count);
+        if (seen[index]) {
+            elab_error(el, DIAG_arity, generic->span, "the axis parameter `%s` of `%s` is given twice",
+                       decl->generics.items[index].name, decl->name);
+            return false;
         }
-        elab_note(el, decl->name_span, "it is declared here");
-        return false;
+        seen[index] = true;
     }
     return true;
 }
@@ -245,6 +267,29 @@ static bool inside_rule(const Elab *el, const Decl *rule)
     return false;
 }
 
+static const Value *relabel_tangent(Elab *el, const Value *const *pair, int count, const char *path, void *state)
+{
+    (void)count, (void)path, (void)state;
+    bool tensors = pair[0]->kind == VALUE_tensor && pair[1]->kind == VALUE_tensor;
+    return tensors ? tensor_relabel(el, pair[1], &pair[0]->tensor.shape) : pair[1];
+}
+
+/* The tangents of a rule have the labels that the rule gives to its arguments. */
+static bool bind_tangents(Elab *el, Env *body, const Decl *rule, const Value **tangents, const Span *places)
+{
+    bool ok = true;
+    for (int i = 0; i < rule->tangents.count; i++) {
+        const Param *param = &rule->tangents.items[i];
+        const Value *pair[2] = {env_find(body, rule->params.items[i].name, NULL)->value, tangents[i]};
+        const Value *value = tree_zip(el, places[i], pair, 2, "", relabel_tangent, NULL);
+        if (param->type)
+            value = type_fit(el, body, param->type, value, places[i], arena_printf(el->arena, "`%s`", param->name));
+        ok &= !is_poison(value);
+        env_bind(el, body, param->name, value, false, param->span);
+    }
+    return ok;
+}
+
 static const Value *run_body(Elab *el, const FunctionValue *function, Env *body, const Value **args, const Span *places,
                              Call *call)
 {
@@ -253,9 +298,8 @@ static const Value *run_body(Elab *el, const FunctionValue *function, Env *body,
     const ParamList *params = &decl->params;
     if (!signature_bind(el, body, signature, params, args, places))
         return &value_poison;
-    if (decl->kind == DECL_rule && decl->tangents.count)
-        for (int i = 0; i < decl->tangents.count; i++)
-            env_bind(el, body, decl->tangents.items[i].name, args[params->count + i], false, decl->tangents.items[i].span);
+    if (decl->kind == DECL_rule && !bind_tangents(el, body, decl, args + params->count, places + params->count))
+        return &value_poison;
     const Value *value = elab_eval(el, body, decl->body);
     if (is_poison(value))
         return value;
