@@ -77,6 +77,7 @@ const Module *env_module(const Env *env);
 Env *elab_module_env(Elab *el, const Module *module);
 /* A name of a file: its declarations; null if it has none of that name. */
 const Value *module_lookup(Elab *el, const Module *module, const char *name);
+const Value *constant_without_type(Elab *el, const Decl *decl, const Value *value); /* of a file or a model */
 const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at);       /* reports what is unknown */
 const Value *elab_lookup_owner(Elab *el, const Env *env, const char *name, Span at); /* of a name before a dot */
 

@@ -137,7 +137,7 @@ static void make_members(Elab *el, const Decl *decl, InstanceValue *instance, Pa
         if (member->kind == DECL_param) {
             make_param(el, instance, member, source, path);
         } else if (member->kind == DECL_let) {
-            const Value *value = elab_eval(el, instance->env, member->value);
+            const Value *value = constant_without_type(el, member, elab_eval(el, instance->env, member->value));
             value = instantiate_in(el, instance, value, source, joined(el, path, member->name), member->name, member->span);
             env_bind(el, instance->env, member->name, value, false, member->name_span);
         }

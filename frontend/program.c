@@ -55,6 +55,15 @@ static const Value *defined_by_itself(Elab *el, const ModuleState *state, const 
     return &value_poison;
 }
 
+const Value *constant_without_type(Elab *el, const Decl *decl, const Value *value)
+{
+    if (!decl->type || is_poison(value))
+        return value;
+    elab_error(el, DIAG_type_mismatch, decl->type->span, "the constant `%s` is no tensor, so it has no type", decl->name);
+    elab_note(el, (Span){0}, "a number adapts to the tensors that it meets");
+    return &value_poison;
+}
+
 /* Evaluates a `dim`, a `let` or a model with its arguments given: once, where no tensor can be made. */
 static const Value *constant_value(Elab *el, const Module *module, const Decl *decl)
 {
@@ -73,6 +82,8 @@ static const Value *constant_value(Elab *el, const Module *module, const Decl *d
     const Value *value = elab_eval(el, env, expr);
     if (decl->kind == DECL_dim)
         value = dim_value(el, decl, value, expr->span);
+    if (decl->kind == DECL_let)
+        value = constant_without_type(el, decl, value);
     if (decl->kind == DECL_model && value->kind != VALUE_model && !is_poison(value))
         value = elab_error(el, DIAG_type_mismatch, expr->span, "`%s` is declared as a model, but this is %s", decl->name,
                            value_describe(el->arena, value));
