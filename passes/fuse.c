@@ -229,7 +229,7 @@ static void give_buffers(Lowering *lowering, Fuse *fuse, const int *params)
         if (node->op == OP_literal) {
             fuse->node[ref].buffer = add_buffer(lowering, PLACE_CONSTANT, node->type, "literal");
             lowering->plan->buffers.items[fuse->node[ref].buffer].data = node->data;
-        } else if (fuse->node[ref].stored && !control && !fuse->node[ref].local) {
+        } else if (fuse->node[ref].stored && !control && !fuse->node[ref].local && !fuse->node[ref].inner) {
             fuse->node[ref].buffer = add_buffer(lowering, PLACE_ARENA, node->type, node->name);
         }
     }

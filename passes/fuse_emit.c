@@ -112,7 +112,9 @@ static void emit_map_stage(StageBuilder *builder, const Group *group)
     FuseIndex index = add_axes(builder, ir_type_of(builder->fuse->func, group->members.items[0]));
     for (int i = 0; i < group->members.count; i++) {
         IrRef ref = group->members.items[i];
-        store_value(builder, ref, &index, fuse_compute(builder, ref, &index));
+        KRef value = fuse_compute(builder, ref, &index);
+        if (!builder->fuse->node[ref].inner)
+            store_value(builder, ref, &index, value);
     }
 }
 

@@ -37,6 +37,7 @@ typedef struct FuseNode {
     int reads;                     /* arrays that this reads: at most so many */
     int place_count, source_count; /* fuse_keep.c: different kernels that it is wanted in, large arrays that it is made of */
     IrRef place[FUSE_PLACES], source[FUSE_SOURCES]; /* the first of them */
+    bool inner;                                     /* stored: only its own stage reads it, from a register */
     int group;                                      /* stored: which group computes it; -1: none does (params, literals) */
     bool local;                                     /* stored, but for the stages of its own kernel only */
     int buffer;                                     /* stored: of the plan */

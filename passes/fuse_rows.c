@@ -307,6 +307,27 @@ static void find_locals(Fuse *fuse)
         }
 }
 
+static void mark_inner(Fuse *fuse, const Group *group)
+{
+    for (int i = 0; group->kind == GROUP_MAP && i < group->members.count; i++)
+        fuse->node[group->members.items[i]].inner = true;
+    for (int i = 0; i < group->stages.count; i++)
+        mark_inner(fuse, &group->stages.items[i]);
+}
+
+/* What a member of a map reads of its own stage is not among the stage's reads: what nobody reads and is no result is not
+ * written. */
+static void find_inner(Fuse *fuse)
+{
+    for (int i = 0; i < fuse->groups.count; i++)
+        mark_inner(fuse, &fuse->groups.items[i]);
+    for (int i = 0; i < fuse->func->results.count; i++)
+        fuse->node[fuse->func->results.items[i]].inner = false;
+    for (int i = 0; i < fuse->groups.count; i++)
+        for (int k = 0; k < fuse->groups.items[i].reads.count; k++)
+            fuse->node[fuse->groups.items[i].reads.items[k].ref].inner = false;
+}
+
 void fuse_rows(Fuse *fuse)
 {
     if (fuse->no_fuse)
@@ -319,4 +340,5 @@ void fuse_rows(Fuse *fuse)
             place_group(&rows, i);
     renumber(&rows);
     find_locals(fuse);
+    find_inner(fuse);
 }
