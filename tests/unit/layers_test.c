@@ -26,8 +26,9 @@ static const struct {
     {"cli", "cli/ cm.h", "jansson.h"},
     {"bench", "bench/ cm.h", ""},
     {"examples", "cm.h", "cm.h"},
-    {"tests/api", "tests/api/ cm.h", "check.h cm.h"},
-    {"tests", "tests/ runtime/ backends/ passes/ frontend/ ir/ base/", "check.h"},
+    {"tests/docs", "", ""},
+    {"tests/api", "tests/api/ tests/docs/ cm.h", "check.h cm.h"},
+    {"tests", "tests/ cli/verbs.def runtime/ backends/ passes/ frontend/ ir/ base/", "check.h"},
 };
 enum { LAYERS = sizeof layers / sizeof *layers };
 static const char foreign_headers[] = "check.h cm.h jansson.h llvm-c/ png.h xxhash.h zip.h zlib.h";
