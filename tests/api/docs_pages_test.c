@@ -2,7 +2,7 @@
  *
  * Commands run in a folder that looks like the source tree.  With CM_UPDATE_GOLDEN=1 in the environment what they print is
  * written into the pages, except where a block leaves lines out. */
-#include "../pages.h"
+#include "tests/docs/pages.h"
 
 #include <check.h>
 #include <sys/wait.h>

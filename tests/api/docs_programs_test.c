@@ -8,8 +8,8 @@
  * A block has the layout of `cmc fmt`.  A group is written (1, 2) or { a: 1, b: 2 }.  A number with decimals is exact to those
  * that are shown.  A block with a train block is trained first, and its entries get those weights; elsewhere models get their
  * first weights. */
-#include "api_test.h"
-#include "../pages.h"
+#include "tests/api/api_test.h"
+#include "tests/docs/pages.h"
 
 #include <ctype.h>
 #include <math.h>

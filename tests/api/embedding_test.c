@@ -1,5 +1,5 @@
 /* What docs/embedding.md shows, run: each function here that the page quotes is code as an application would write it. */
-#include "api_test.h"
+#include "tests/api/api_test.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -7,8 +7,8 @@
  *   ```ir, kernel  text of the IRs that parses, verifies and prints as it stands (tests/unit/docs_tables_test.c)
  *
  * Other fences, and text that is indented, are for people only. */
-#ifndef CM_TESTS_PAGES_H
-#define CM_TESTS_PAGES_H
+#ifndef CM_TESTS_DOCS_PAGES_H
+#define CM_TESTS_DOCS_PAGES_H
 
 #include <stdbool.h>
 #include <stdio.h>

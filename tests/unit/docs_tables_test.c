@@ -1,6 +1,6 @@
 /* The documents keep up with the compiler's tables: each row has its place in a page, and text of the IRs in docs/ir.md is text
  * that the parsers take. */
-#include "../pages.h"
+#include "tests/docs/pages.h"
 
 #include "frontend/elaborate.h"
 #include "passes/passes.h"

@@ -1,6 +1,6 @@
 /* std/README.md is an index of the library: each module has its section, each function and model of it a row with its axes and
  * parameters, and there is no row for anything else. */
-#include "../pages.h"
+#include "tests/docs/pages.h"
 
 #include "base/file.h"
 #include "base/text.h"
