@@ -171,7 +171,8 @@ static KRef power_of_two(E *e, KRef k)
 /* ---- exponentials ---- */
 
 typedef struct Reduced {
-    KRef count; /* an integer in the low bits */
+    KRef rounded; /* the count, in the low bits of its mantissa */
+    KRef count;   /* an integer, as a float */
     KRef rest;
 } Reduced;
 
@@ -180,11 +181,15 @@ static Reduced reduce_by_ln2(E *e, KRef x)
 {
     KRef rounder = num(e, ROUNDER[e->wide]);
     KRef rounded = fused(e, x, num(e, 1.4426950408889634), rounder);
-    KRef n = negated(e, sub(e, rounded, rounder));
+    KRef count = sub(e, rounded, rounder), n = negated(e, count);
     double high = e->wide ? 0x1.62e42fefa39efp-1 : 0x1.62e43p-1, low = e->wide ? 0x1.abc9e3b39803fp-56 : -0x1.05c610ca86c39p-29;
     KRef rest = fused(e, n, num(e, low), fused(e, n, num(e, high), x));
-    KRef count = int2(e, OP_sub, bits_of(e, rounded), expand_bits(e, ROUNDER_BITS[e->wide]));
-    return (Reduced){.count = count, .rest = rest};
+    return (Reduced){.rounded = rounded, .count = count, .rest = rest};
+}
+
+static KRef count_of(E *e, const Reduced *x)
+{
+    return int2(e, OP_sub, bits_of(e, x->rounded), expand_bits(e, ROUNDER_BITS[e->wide]));
 }
 
 /* exp(r) - 1 for small r. */
@@ -193,20 +198,12 @@ static KRef expm1_near(E *e, KRef r)
     return fused(e, mul(e, r, r), polynomial(e, SERIES_exp, r), r);
 }
 
-/* value * 2^count in two steps, so that subnormal results and the largest ones come out right. */
-static KRef scaled(E *e, KRef value, KRef count)
-{
-    KRef half = shifted(e, OP_shr, count, 1);
-    KRef rest = int2(e, OP_sub, count, half);
-    return mul(e, mul(e, value, power_of_two(e, half)), power_of_two(e, rest));
-}
-
 /* exp(x + extra), where extra is far smaller than x. */
 static KRef exp_with(E *e, KRef x, KRef extra)
 {
     Reduced x1 = reduce_by_ln2(e, clamped(e, x, EXP_LEAST[e->wide], EXP_MOST[e->wide]));
     KRef r = extra < 0 ? x1.rest : add(e, x1.rest, extra);
-    return scaled(e, add(e, expm1_near(e, r), num(e, 1)), x1.count);
+    return expand_op(e, K_scale2, e->real, add(e, expm1_near(e, r), num(e, 1)), x1.count, -1);
 }
 
 static KRef expand_exp(E *e, const KRef *x)
@@ -218,7 +215,7 @@ static KRef expand_exp(E *e, const KRef *x)
 static KRef expm1_of(E *e, KRef x)
 {
     Reduced x1 = reduce_by_ln2(e, x);
-    KRef half = power_of_two(e, int2(e, OP_sub, x1.count, expand_bits(e, 1)));
+    KRef half = power_of_two(e, int2(e, OP_sub, count_of(e, &x1), expand_bits(e, 1)));
     KRef y = fused(e, half, expm1_near(e, x1.rest), sub(e, half, num(e, 0.5)));
     return add(e, y, y);
 }
@@ -508,7 +505,7 @@ static KRef expand_erf(E *e, const KRef *x)
     KRef bounded = real2(e, OP_min, a, num(e, ERF_MOST[e->wide]));
     KRef exponent = polynomial(e, SERIES_erf_far, sub(e, bounded, num(e, 1)));
     Reduced x1 = reduce_by_ln2(e, negated(e, exponent));
-    KRef rest = mul(e, add(e, expm1_near(e, x1.rest), num(e, 1)), power_of_two(e, x1.count));
+    KRef rest = mul(e, add(e, expm1_near(e, x1.rest), num(e, 1)), power_of_two(e, count_of(e, &x1)));
     KRef far = sub(e, num(e, 1), rest);
     return with_sign_of(e, either(e, test(e, OP_lt, a, num(e, 0.925)), near, far), x[0]);
 }

@@ -201,12 +201,13 @@ bool value_is_vector(LLVMValueRef value);
 LLVMValueRef emit_splat(Codegen *cg, LLVMValueRef value, int lanes);                /* vectors stay as they are */
 LLVMValueRef emit_fma(Codegen *cg, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c); /* one rounding; scalars or vectors */
 LLVMValueRef emit_lane_mask(Codegen *cg, LLVMValueRef count, int lanes);            /* lane < count (i64) */
-/* A call of an overloaded intrinsic, e.g. ("llvm.sqrt", {type}). */
 LLVMValueRef emit_cast(Codegen *cg, LLVMValueRef value, DType from, DType to);
 /* Folds `value` into `state`; both scalars or both vectors. */
 LLVMValueRef emit_combine(Codegen *cg, KCombine combine, DType dtype, LLVMValueRef state, LLVMValueRef value);
 LLVMValueRef emit_identity(Codegen *cg, KCombine combine, DType dtype, bool wide);
+/* A call of an overloaded intrinsic, e.g. ("llvm.sqrt", {type}), and of one that has one type only. */
 LLVMValueRef emit_intrinsic(Codegen *cg, const char *name, LLVMTypeRef overload, const LLVMValueRef *args, int count);
+LLVMValueRef emit_plain_intrinsic(Codegen *cg, const char *name, const LLVMValueRef *args, int count);
 
 /* ---- contractions (contract.c) ----
  * Both return false, having emitted nothing, where the plain loops of loops.c should do it. */

@@ -94,6 +94,13 @@ LLVMValueRef emit_intrinsic(Codegen *cg, const char *name, LLVMTypeRef overload,
     return call_intrinsic(cg, name, &overload, 1, copy, count);
 }
 
+LLVMValueRef emit_plain_intrinsic(Codegen *cg, const char *name, const LLVMValueRef *args, int count)
+{
+    LLVMValueRef copy[8];
+    memcpy(copy, args, (size_t)count * sizeof *copy);
+    return call_intrinsic(cg, name, NULL, 0, copy, count);
+}
+
 LLVMValueRef emit_alloca(Codegen *cg, LLVMTypeRef type, const char *name)
 {
     LLVMBasicBlockRef here = LLVMGetInsertBlock(cg->builder);

@@ -490,6 +490,36 @@ static LLVMValueRef emit_mul_high(Codegen *cg, LLVMValueRef a, LLVMValueRef c)
     return LLVMBuildTrunc(b, LLVMBuildLShr(b, product, int_like(cg, product, 32), ""), LLVMTypeOf(a), "");
 }
 
+/* 2^k of integers k in the range of normal numbers, in the type of floats. */
+static LLVMValueRef emit_power_of_two(Codegen *cg, LLVMValueRef k, LLVMTypeRef type, bool wide)
+{
+    LLVMValueRef biased = LLVMBuildAdd(cg->builder, k, int_like(cg, k, wide ? 1023 : 127), "");
+    return LLVMBuildBitCast(cg->builder, LLVMBuildShl(cg->builder, biased, int_like(cg, k, wide ? 52 : 23), ""), type, "");
+}
+
+/* x * 2^n: one instruction where there is one, else in two steps, so that subnormal results and the largest ones come out
+ * right. Adding the rounder puts n into the low bits; of NaN they are anything, and so is the power, but x is NaN, too. */
+static LLVMValueRef emit_scale2(Codegen *cg, DType dtype, LLVMValueRef x, LLVMValueRef n)
+{
+    LLVMBuilderRef b = cg->builder;
+    bool wide = dtype == DT_f64;
+    LLVMTypeRef type = LLVMTypeOf(x);
+    if (cg->target->lanes == 16 && lanes_of(x) == (wide ? 8 : 16)) {
+        LLVMValueRef all = LLVMConstAllOnes(wide ? cg->i8 : cg->i16), current = LLVMConstInt(cg->i32, 4, false);
+        LLVMValueRef args[] = {x, n, x, all, current};
+        return emit_plain_intrinsic(cg, wide ? "llvm.x86.avx512.mask.scalef.pd.512" : "llvm.x86.avx512.mask.scalef.ps.512",
+                                    args, 5);
+    }
+    LLVMTypeRef bits = shape_like(wide ? cg->i64 : cg->i32, x);
+    LLVMValueRef rounder = emit_splat(cg, LLVMConstReal(wide ? cg->f64 : cg->f32, wide ? 0x1.8p52 : 0x1.8p23), lanes_of(x));
+    LLVMValueRef count = LLVMBuildSub(b, LLVMBuildBitCast(b, LLVMBuildFAdd(b, n, rounder, ""), bits, ""),
+                                      LLVMBuildBitCast(b, rounder, bits, ""), "");
+    LLVMValueRef half = LLVMBuildAShr(b, count, int_like(cg, count, 1), "");
+    LLVMValueRef first = emit_power_of_two(cg, half, type, wide);
+    LLVMValueRef second = emit_power_of_two(cg, LLVMBuildSub(b, count, half, ""), type, wide);
+    return LLVMBuildFMul(b, LLVMBuildFMul(b, x, first, ""), second, "");
+}
+
 static LLVMValueRef emit_binary(Codegen *cg, const KInst *inst, DType from, LLVMValueRef a, LLVMValueRef c)
 {
     LLVMBuilderRef b = cg->builder;
@@ -525,6 +555,8 @@ static LLVMValueRef emit_binary(Codegen *cg, const KInst *inst, DType from, LLVM
         return emit_shift(cg, dtype, inst->op == OP_shl, a, c);
     case K_mul_high:
         return emit_mul_high(cg, a, c);
+    case K_scale2:
+        return emit_scale2(cg, dtype, a, c);
     case K_add_offset:
         return LLVMBuildAdd(b, a, c, "");
     default:

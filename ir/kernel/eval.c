@@ -95,6 +95,8 @@ static EvalElement eval_kernel_op(const KernelEval *eval, const KInst *inst, DTy
         return eval_bits(from, inst->dtype, x[0]);
     case K_mul_high:
         return (EvalElement){.integer = (int64_t)((uint64_t)x[0].integer * (uint64_t)x[1].integer >> 32)};
+    case K_scale2:
+        return (EvalElement){.real = isnan(x[1].real) ? x[1].real : dtype_round(inst->dtype, ldexp(x[0].real, (int)x[1].real))};
     default: /* rint */
         return (EvalElement){.real = rint(x[0].real)};
     }

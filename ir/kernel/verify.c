@@ -203,6 +203,8 @@ static bool types_fit(const KernelVerify *verify, const KInst *inst)
         return is_bits_pair(to, x[0]);
     case K_mul_high:
         return to == DT_u32 && x[0] == DT_u32 && x[1] == DT_u32;
+    case K_scale2:
+        return dtype_is_float(to) && x[0] == to && x[1] == to;
     case K_rint:
         return dtype_is_float(to) && x[0] == to;
     default:
