@@ -16,7 +16,7 @@ add_library(cm::cm ALIAS cm)
 file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.c)
 add_executable(cmc ${cli_sources})
 target_include_directories(cmc PRIVATE ${CMAKE_SOURCE_DIR})
-target_link_libraries(cmc PRIVATE cm PkgConfig::JANSSON)
+target_link_libraries(cmc PRIVATE cm PkgConfig::JANSSON m)
 set_target_properties(cmc PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 # An embedding in under a hundred lines, built as any other project would.
