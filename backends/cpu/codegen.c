@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { LARGE_BYTES = 1 << 20 }; /* that no near cache holds */
+
 /* ---- memory ---- */
 
 static size_t reserve(size_t *total, size_t bytes)
@@ -154,6 +156,35 @@ static void decode_outer(Codegen *cg, LLVMValueRef task)
     }
 }
 
+/* How far apart a stage's reads of the buffer lie for one outer point and the next; 0: it does not read it, or not so. */
+static int64_t step_of_reads(const Kernel *kernel, const KStage *stage, int buffer)
+{
+    int64_t step = 0;
+    for (int i = 0; kernel->outer.count && i < stage->insts.count; i++) {
+        const KInst *inst = &stage->insts.items[i];
+        if (inst->op == K_load && inst->buffer == buffer)
+            step = inst->index.coef[kernel->outer.count - 1];
+    }
+    return step;
+}
+
+/* A large array that several stages read comes from far away in the first and lies near in the others: while the last one
+ * works, what the first one will read for the next point is fetched. */
+static void choose_ahead(Codegen *cg, const Kernel *kernel, int stage)
+{
+    for (int buffer = 0; buffer < kernel->buffers.count; buffer++) {
+        const KBuffer *info = &kernel->buffers.items[buffer];
+        bool before = false, after = false;
+        for (int i = 0; i < kernel->stages.count; i++) {
+            bool reads = step_of_reads(kernel, &kernel->stages.items[i], buffer) != 0;
+            before |= reads && i < stage;
+            after |= reads && i > stage;
+        }
+        bool large = info->kind == K_IN && info->count * dtype_size(info->dtype) >= LARGE_BYTES;
+        cg->ahead[buffer] = large && before && !after ? step_of_reads(kernel, &kernel->stages.items[stage], buffer) : 0;
+    }
+}
+
 static void emit_points_phase(Codegen *cg, const Reshaped *reshaped)
 {
     Kernel *kernel = reshaped->kernel;
@@ -172,8 +203,10 @@ static void emit_points_phase(Codegen *cg, const Reshaped *reshaped)
             continue;
         if (stage->kind == K_STAGE_CONTRACT && contract_emit(cg, kernel, stage))
             continue;
+        choose_ahead(cg, kernel, i);
         loops_emit(cg, &nests[i], NULL);
     }
+    memset(cg->ahead, 0, sizeof cg->ahead);
     phase_end(cg);
 }
 

@@ -135,6 +135,8 @@ typedef struct Codegen {
     LLVMValueRef zeros;                  /* a block of zero bytes: where guarded loads read if the guard is false */
     size_t local_offset[K_MAX_BUFFERS];  /* of K_LOCAL buffers, in scratch or shared */
     bool locals_shared;
+    int64_t
+        ahead[K_MAX_BUFFERS]; /* elements from where a buffer is read to what is fetched into the cache meanwhile; 0: nothing */
     Loop *task_loop;
 
     CpuKernel shape; /* filled as phases are emitted; entries are null */

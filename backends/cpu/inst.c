@@ -138,6 +138,17 @@ static LLVMValueRef both(Codegen *cg, Point *point, LLVMValueRef mask, LLVMValue
     return LLVMBuildAnd(cg->builder, mask, emit_splat(cg, guard, point->lanes), "");
 }
 
+/* What lies ahead of neighbours in memory that are being read is on its way when it is wanted. */
+static void emit_fetch_ahead(Codegen *cg, int buffer, LLVMValueRef address)
+{
+    LLVMTypeRef type = codegen_memory_type(cg, cg->kernel->buffers.items[buffer].dtype);
+    LLVMValueRef distance = codegen_i64(cg, cg->ahead[buffer]);
+    LLVMValueRef reading = LLVMConstInt(cg->i32, 0, false), second_level = LLVMConstInt(cg->i32, 2, false);
+    LLVMValueRef data = LLVMConstInt(cg->i32, 1, false);
+    LLVMValueRef args[] = {LLVMBuildGEP2(cg->builder, type, address, &distance, 1, ""), reading, second_level, data};
+    emit_intrinsic(cg, "llvm.prefetch", cg->ptr, args, 4);
+}
+
 static LLVMValueRef emit_load_inst(Codegen *cg, Point *point, const KInst *inst)
 {
     LLVMBuilderRef b = cg->builder;
@@ -146,6 +157,8 @@ static LLVMValueRef emit_load_inst(Codegen *cg, Point *point, const KInst *inst)
     LLVMValueRef guard = inst->arg[1] >= 0 ? point->values[inst->arg[1]] : NULL;
     bool guard_varies = guard && value_is_vector(guard);
     Place place = place_of(cg, point, inst->buffer, &inst->index, dynamic);
+    if (cg->ahead[inst->buffer] && !place.uniform && !place.addresses)
+        emit_fetch_ahead(cg, inst->buffer, place.address);
     if (guard && !guard_varies && !place.addresses) {
         place.address = LLVMBuildSelect(b, guard, place.address, cg->zeros, "");
         guard = NULL;
