@@ -1,7 +1,7 @@
 /* Legalise: rewrites on the graph that leave fusion with fewer cases.
  *
- * Takes an inlined, derived function; leaves one without argmax, in which small constants that have to lie in memory are
- * literals, so that no kernel is launched to write them. */
+ * Takes an inlined, derived function; leaves one without argmax and without convolutions of spread arrays (legalise_spread.c),
+ * in which small constants that have to lie in memory are literals, so that no kernel is launched to write them. */
 #include "passes/fuse_internal.h"
 
 enum { SMALL_CONSTANT = 64 }; /* elements */
@@ -69,6 +69,8 @@ IrFunc *legalise_func(IrModule *module, const IrFunc *func)
         out->at = node->span;
         if (node->op == OP_argmax)
             replaced = rewrite_argmax(out, node, map[node->operands[0]]);
+        else if (node->op == OP_conv)
+            replaced = legalise_spread_conv(out, func, node, map);
         const IrRef *operands = reads_memory(node) ? with_literals(out, func, node, map) : map;
         map[ref] = replaced >= 0 ? replaced : ir_copy_node(out, func, ref, operands);
     }

@@ -39,6 +39,17 @@ static const Case cases[] = {
                     "  %y = conv %p, %w {stride=[1,1], dilation=[1,1]} : f32[2,9,9,18]\n  return %y\n}\n"},
     {"conv_strided", "func @f(%x: f32[2,9,9,4], %w: f32[3,3,4,16]) -> (f32[2,4,4,16]) {\n"
                      "  %y = conv %x, %w {stride=[2,2], dilation=[1,1]} : f32[2,4,4,16]\n  return %y\n}\n"},
+    {"conv_of_a_spread_array", /* the gradient by the input of a convolution with strides 2 and 3 */
+     "func @f(%x: f32[2,4,3,5], %w: f32[3,4,5,18]) -> (f32[2,9,10,18]) {\n"
+     "  %p = pad %x {lo=[0,2,3,0], hi=[0,2,3,0], inner=[0,1,2,0]} : f32[2,11,13,5]\n"
+     "  %y = conv %p, %w {stride=[1,1], dilation=[1,1]} : f32[2,9,10,18]\n  return %y\n}\n"},
+    {"conv_of_a_spread_and_cut_array", "func @f(%x: f32[2,5,2], %w: f32[2,2,3]) -> (f32[2,9,3]) {\n"
+                                       "  %p = pad %x {lo=[0,-1,0], hi=[0,-2,0], inner=[0,2,0]} : f32[2,10,2]\n"
+                                       "  %y = conv %p, %w {stride=[1], dilation=[1]} : f32[2,9,3]\n  return %y\n}\n"},
+    {"conv_of_an_array_spread_beyond_the_window", /* some results see no element */
+     "func @f(%x: f32[1,3,2], %w: f32[2,2,3]) -> (f32[1,12,3]) {\n"
+     "  %p = pad %x {lo=[0,1,0], hi=[0,3,0], inner=[0,3,0]} : f32[1,13,2]\n"
+     "  %y = conv %p, %w {stride=[1], dilation=[1]} : f32[1,12,3]\n  return %y\n}\n"},
     {"concat", "func @f(%x: f32[4,5], %y: f32[4,6]) -> (f32[4,11]) {\n"
                "  %n = neg %y : f32[4,6]\n  %c = concat %x, %n {axis=[1]} : f32[4,11]\n  return %c\n}\n"},
     {"pad_inner", "func @f(%x: f32[3,4]) -> (f32[3,9]) {\n"
