@@ -51,6 +51,10 @@ static double seconds_on_all(int threads, void (*work)(void *state, int thread, 
 
 #define SUMS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 
+/* The sums are named one by one: indexed by a variable they would lie in memory. */
+#define BEGIN(i) a[i] = x;
+#define ADD_UP(i) y += a[i];
+
 /* A loop of fused multiply-adds on vectors of `lanes` floats; the compiler turns a * x + y into one instruction. */
 #define MULTIPLY_ADD(name, lanes, options)                                                                                     \
     typedef float name##_vector __attribute__((vector_size(4 * (lanes))));                                                     \
@@ -60,14 +64,13 @@ static double seconds_on_all(int threads, void (*work)(void *state, int thread, 
         name##_vector a[12], x, y;                                                                                             \
         for (int i = 0; i < (lanes); i++)                                                                                      \
             x[i] = 0.999f, y[i] = 0.001f;                                                                                      \
-        for (int i = 0; i < 12; i++)                                                                                           \
-            a[i] = x;                                                                                                          \
+        SUMS(BEGIN)                                                                                                            \
         for (long round = 0; round < ROUNDS; round++) {                                                                        \
             SUMS(STEP)                                                                                                         \
         }                                                                                                                      \
-        for (int i = 1; i < 12; i++)                                                                                           \
-            a[0] += a[i];                                                                                                      \
-        memcpy(state, &a[0], sizeof(float)); /* something has to be left */                                                    \
+        y = x - x;                                                                                                             \
+        SUMS(ADD_UP)                                                                                                           \
+        memcpy(state, &y, sizeof(float)); /* something has to be left */                                                       \
     }
 #define STEP(i)                                                                                                                \
     a[i] = a[i] * x + y;                                                                                                       \
