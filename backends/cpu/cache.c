@@ -61,7 +61,7 @@ uint64_t cache_key(const CpuTarget *target, const Kernel *kernel)
 
 static uint64_t outline_of(const Kernel *kernel)
 {
-    int64_t facts[8] = {kernel->buffers.count, kernel->outer.count, kernel->stages.count, kernel_points(kernel)};
+    uint64_t facts[8] = {kernel->buffers.count, kernel->outer.count, kernel->stages.count, kernel_points(kernel)};
     for (int i = 0; i < kernel->stages.count; i++) {
         const KStage *stage = &kernel->stages.items[i];
         facts[4] = 31 * facts[4] + stage->insts.count;
