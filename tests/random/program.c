@@ -101,7 +101,8 @@ IrRef fit(Scope *scope, IrRef x, double low, double high)
     range_of(scope, x, &from, &to);
     if (from >= low && to <= high)
         return x;
-    double width = to - from, scale = width > 0 ? 0.9 * (high - low) / width : 1;
+    double scale = fmin(0.9 * (high - low) / (to - from), 4 / fmax(fabs(from), fabs(to)));
+    scale = fmin(scale, 4); /* a large scale would be steep */
     IrRef scaled = ir_binary(func, OP_mul, x, ir_const(func, type, dtype_round(type.dtype, scale)));
     double start = low + 0.05 * (high - low) - scale * from;
     IrRef moved = ir_binary(func, OP_add, scaled, ir_const(func, type, dtype_round(type.dtype, start)));
@@ -109,12 +110,14 @@ IrRef fit(Scope *scope, IrRef x, double low, double high)
     return from >= low && to <= high ? keep(scope, moved, false) : NOTHING;
 }
 
-/* Mostly one of the later half, and an array of the program's main type. */
+/* Mostly one of the later half, often the last, so that chains grow; mostly an array of the program's main type. */
 IrRef any_value(Scope *scope)
 {
     Gen *gen = scope->gen;
     int count = scope->pool.count;
     IrRef ref = NOTHING;
+    if (count && draw_chance(&gen->draws, 30))
+        return scope->pool.items[count - 1].ref;
     for (int i = 0; i < 4 && count; i++) {
         int64_t first = draw_chance(&gen->draws, 60) ? count / 2 : 0;
         ref = scope->pool.items[draw_between(&gen->draws, first, count - 1)].ref;
@@ -284,11 +287,19 @@ static bool (*const maker_of[OP_COUNT])(Scope *, IrOp) = {
     [OP_vjp] = make_none, /* get comes with control; derivatives come last, by add_derivatives */
 };
 
+/* There are more pointwise rows than others, and less to go wrong with them. */
+static IrOp random_op(Draws *draws)
+{
+    IrOp op = (IrOp)draw_below(draws, OP_COUNT);
+    bool plain = (ir_op_info[op].traits & (TRAIT_pointwise | TRAIT_leaf)) != 0;
+    return plain && draw_chance(draws, 60) ? (IrOp)draw_below(draws, OP_COUNT) : op;
+}
+
 bool grow(Scope *scope, int steps)
 {
     int made = 0;
     for (int tries = 0; made < steps && tries < steps * TRIES; tries++) {
-        IrOp op = (IrOp)draw_below(&scope->gen->draws, OP_COUNT);
+        IrOp op = random_op(&scope->gen->draws);
         bool control = (ir_op_info[op].traits & TRAIT_control) != 0;
         if (op == OP_stop_grad && scope->gen->smooth)
             continue;

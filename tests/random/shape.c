@@ -83,7 +83,7 @@ static IrRef pad(Scope *scope, IrRef x)
     for (int i = 0; i < type.rank; i++) {
         lo[i] = draw_chance(draws, 60) ? 0 : draw_between(draws, -2, 3);
         hi[i] = draw_chance(draws, 60) ? 0 : draw_between(draws, -2, 3);
-        inner[i] = draw_chance(draws, 80) ? 0 : draw_between(draws, 1, 2);
+        inner[i] = draw_chance(draws, 70) ? 0 : draw_between(draws, 1, 2);
         int64_t size = type.dim[i] + lo[i] + hi[i] + (type.dim[i] ? type.dim[i] - 1 : 0) * inner[i];
         if (size < 1 || count * size > element_limit(scope)) {
             lo[i] = hi[i] = inner[i] = 0;
@@ -204,6 +204,11 @@ bool make_reduction(Scope *scope, IrOp op)
     if (extreme && (!is_ordered(scope, x) || !ir_element_count(ir_type_of(scope->func, x))))
         return false;
     int count = some_axes(scope, ir_type_of(scope->func, x)->rank, axes);
+    int64_t factors = 1;
+    for (int i = 0; i < count; i++)
+        factors *= ir_type_of(scope->func, x)->dim[axes[i]];
+    if (op == OP_prod && factors > 12) /* its slope would be steep */
+        return false;
     IrRef made = ir_reduce(scope->func, op, x, axes, count);
     bool exact = dtype_class(ir_type_of(scope->func, x)->dtype) == CLASS_int || (extreme && is_exact(scope, x));
     return keep(scope, made, exact) != NOTHING;

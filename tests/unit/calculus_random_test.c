@@ -19,7 +19,8 @@ START_TEST(the_derivatives_of_random_programs_agree)
                            .low = -1,
                            .high = 1,
                            .given = program.args,
-                           .given_count = program.func->params.count};
+                           .given_count = program.func->params.count,
+                           .slack = 1e4};
     DiagSink diags = diag_sink_new(arena);
     ck_assert(pass_derive(program.module, &diags));
     check_derivatives(&check, program.func);

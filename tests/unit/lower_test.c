@@ -54,6 +54,9 @@ static const Case cases[] = {
                "  %n = neg %y : f32[4,6]\n  %c = concat %x, %n {axis=[1]} : f32[4,11]\n  return %c\n}\n"},
     {"pad_inner", "func @f(%x: f32[3,4]) -> (f32[3,9]) {\n"
                   "  %p = pad %x {lo=[0,1], hi=[0,1], inner=[0,1]} : f32[3,9]\n  return %p\n}\n"},
+    {"pad_inner_of_reverse", "func @f(%x: f32[3,4]) -> (f32[3,9]) {\n"
+                             "  %e = exp %x : f32[3,4]\n  %r = reverse %e {axes=[1]} : f32[3,4]\n"
+                             "  %p = pad %r {lo=[0,1], hi=[0,1], inner=[0,1]} : f32[3,9]\n  return %p\n}\n"},
     {"views", "func @f(%x: f32[6,8]) -> (f32[4,6]) {\n"
               "  %t = transpose %x {perm=[1,0]} : f32[8,6]\n  %s = slice %t {start=[1,0], stop=[8,6], step=[2,1]} : f32[4,6]\n"
               "  %r = reverse %s {axes=[0]} : f32[4,6]\n  return %r\n}\n"},

@@ -6,6 +6,7 @@
 #include "passes/passes.h"
 #include "passes/rebuild.h"
 #include "tests/random/program.h"
+#include "tests/unit/plan_run.h"
 
 #include <check.h>
 #include <math.h>
@@ -90,17 +91,39 @@ static bool rounds(const IrNode *node)
     return rounded;
 }
 
-/* Each result that is rounded times a number near 1, as far from it as rounding goes. */
+/* x times numbers near 1 that differ from element to element, as far from it as rounding goes. */
+static IrRef with_noise(IrFunc *func, IrRef x, Draws *draws)
+{
+    IrType type = *ir_type_of(func, x);
+    IrRef angle = ir_const(func, type, draw_real(draws, 0, 6));
+    for (int axis = 0; axis < type.rank; axis++) {
+        IrRef step = ir_const(func, type, draw_real(draws, 1, 3));
+        angle = ir_binary(func, OP_add, angle, ir_binary(func, OP_mul, ir_iota(func, type, axis), step));
+    }
+    IrRef size = ir_const(func, type, 2 * rounding_unit(type.dtype));
+    IrRef noise = ir_binary(func, OP_mul, size, ir_unary(func, OP_sin, angle));
+    return ir_binary(func, OP_mul, x, ir_binary(func, OP_add, noise, ir_const(func, type, 1)));
+}
+
+/* Noise on each result that is rounded; on the terms of a sum, which are rounded as they are added. */
 static void add_noise(IrFunc *func, Draws *draws)
 {
     Rebuild rebuild = rebuild_begin(func);
     for (IrRef ref = 0; ref < func->nodes.count; ref++) {
+        const IrNode *node = ir_node(func, ref);
+        bool sums = ir_op_info[node->op].traits & (TRAIT_reduce | TRAIT_contract) || node->op == OP_put_add;
+        IrRef kept[3];
+        for (int i = 0; rounds(node) && sums && i < node->operand_count; i++) {
+            IrRef *operand = &rebuild.map[node->operands[i]];
+            kept[i] = *operand;
+            if (dtype_is_float(ir_type_of(rebuild.into, *operand)->dtype))
+                *operand = with_noise(rebuild.into, *operand, draws);
+        }
         IrRef made = rebuild_copy(&rebuild, ref);
-        if (!rounds(ir_node(func, ref)))
-            continue;
-        IrType type = *ir_type_of(func, ref);
-        double factor = 1 + rounding_unit(type.dtype) * draw_real(draws, -2, 2);
-        rebuild.map[ref] = ir_binary(rebuild.into, OP_mul, made, ir_const(rebuild.into, type, factor));
+        for (int i = node->operand_count - 1; rounds(node) && sums && i >= 0; i--)
+            rebuild.map[node->operands[i]] = kept[i];
+        if (rounds(node))
+            rebuild.map[ref] = with_noise(rebuild.into, made, draws);
     }
     rebuild_end(&rebuild, func);
 }
@@ -180,6 +203,17 @@ static Device *open_device(const Subject *subject, Pool *pool)
     return device;
 }
 
+static EvalTensor *read_results(const Subject *subject, void **outputs)
+{
+    int results = subject->func->results.count;
+    EvalTensor *got = arena_array(subject->arena, EvalTensor, results + 1);
+    for (int i = 0; i < results; i++) {
+        got[i] = eval_tensor_new(subject->arena, subject->wide[i].type);
+        eval_tensor_read(&got[i], outputs[i]);
+    }
+    return got;
+}
+
 static EvalTensor *run_code(const Subject *subject, bool no_fuse)
 {
     Arena *arena = subject->arena;
@@ -199,18 +233,12 @@ static EvalTensor *run_code(const Subject *subject, bool no_fuse)
     backend_cpu.release(executable);
     backend_cpu.close(device);
     pool_free(pool);
-    EvalTensor *got = arena_array(arena, EvalTensor, results + 1);
-    for (int i = 0; i < results; i++) {
-        got[i] = eval_tensor_new(arena, subject->wide[i].type);
-        eval_tensor_read(&got[i], outputs[i]);
-    }
-    return got;
+    return read_results(subject, outputs);
 }
 
 /* The first result that differs, or -1. */
-static int wrong_result(const Subject *subject, bool no_fuse)
+static int wrong_result(const Subject *subject, const EvalTensor *got)
 {
-    const EvalTensor *got = run_code(subject, no_fuse);
     for (int i = 0; i < subject->func->results.count; i++)
         if (subject->comparable[i] && !(error_of(&got[i], &subject->wide[i]) <= bound_of(subject->unit)))
             return i;
@@ -239,7 +267,7 @@ static const char *smallest(const Subject *subject, bool no_fuse)
         if (ir_op_info[ir_node(func, ref)->op].traits & TRAIT_control)
             continue;
         Subject smaller = reduced(subject, ref);
-        if (wrong_result(&smaller, no_fuse) >= 0)
+        if (wrong_result(&smaller, run_code(&smaller, no_fuse)) >= 0)
             return smaller.text;
     }
     return subject->text;
@@ -248,10 +276,10 @@ static const char *smallest(const Subject *subject, bool no_fuse)
 static void check_code(const Subject *subject, const char *what, uint64_t seed)
 {
     for (int no_fuse = 1; no_fuse >= 0; no_fuse--) {
-        int wrong = wrong_result(subject, no_fuse);
+        const EvalTensor *got = run_code(subject, no_fuse);
+        int wrong = wrong_result(subject, got);
         if (wrong < 0)
             continue;
-        const EvalTensor *got = run_code(subject, no_fuse);
         fprintf(stderr, "# %s of seed %llu, %s code on %s: wrong\n%s", what, (unsigned long long)seed,
                 no_fuse ? "unfused" : "fused", subject->cpu ? subject->cpu : "this CPU", smallest(subject, no_fuse));
         ck_abort_msg("%s of seed %llu: result %d of %s code is wrong by %g", what, (unsigned long long)seed, wrong,
@@ -259,7 +287,7 @@ static void check_code(const Subject *subject, const char *what, uint64_t seed)
     }
 }
 
-/* ---- passes: each leaves the bits as they are ---- */
+/* ---- passes: those of the graph leave the bits as they are, those that make kernels what they mean ---- */
 
 static bool same_bits(Arena *arena, const EvalTensor *a, const EvalTensor *b, int count)
 {
@@ -272,20 +300,50 @@ static bool same_bits(Arena *arena, const EvalTensor *a, const EvalTensor *b, in
     return true;
 }
 
+static IrModule *module_after(const Subject *subject, PassId pass)
+{
+    IrModule *module = parse(subject->arena, subject->text);
+    PipelineOptions options = {.stop_after = (int)pass};
+    DiagSink diags = diag_sink_new(subject->arena);
+    pipeline_run(module, subject->entry, &options, &diags);
+    ck_assert_int_eq(diags.list.count, 0);
+    return module;
+}
+
+static bool graph_agrees(const Subject *subject, PassId pass)
+{
+    const IrFunc *func = ir_func_find(module_after(subject, pass), subject->entry);
+    const EvalTensor *results = interpret(subject->arena, func, EVAL_declared, subject->args);
+    return same_bits(subject->arena, results, subject->declared, func->results.count);
+}
+
+/* By the interpreter of kernels. */
+static bool plan_agrees(const Subject *subject, PassId pass, bool no_fuse)
+{
+    Arena *arena = subject->arena;
+    IrModule *module = module_after(subject, PASS_dce);
+    LowerOptions options = {.no_fuse = no_fuse};
+    DiagSink diags = diag_sink_new(arena);
+    Plan *plan = pass_fuse(arena, ir_func_find(module, subject->entry), &options, &diags);
+    if (pass >= PASS_expand)
+        pass_expand(plan);
+    if (pass >= PASS_plan)
+        ck_assert(pass_plan(plan, &options, &diags));
+    void **inputs = memory_of(arena, subject->args, subject->func->params.count, true);
+    void **outputs = memory_of(arena, subject->wide, subject->func->results.count, false);
+    plan_run(arena, plan, pass >= PASS_plan, inputs, outputs);
+    return wrong_result(subject, read_results(subject, outputs)) < 0;
+}
+
 static void check_passes(const Subject *subject, const char *what, uint64_t seed)
 {
-    for (int pass = PASS_derive; pass < PASS_fuse; pass++) {
-        IrModule *module = parse(subject->arena, subject->text);
-        PipelineOptions options = {.stop_after = pass};
-        DiagSink diags = diag_sink_new(subject->arena);
-        pipeline_run(module, subject->entry, &options, &diags);
-        ck_assert_int_eq(diags.list.count, 0);
-        const IrFunc *func = ir_func_find(module, subject->entry);
-        const EvalTensor *results = interpret(subject->arena, func, EVAL_declared, subject->args);
-        if (same_bits(subject->arena, results, subject->declared, func->results.count))
+    for (int pass = PASS_derive; pass < PASS_COUNT; pass++) {
+        bool agrees = pass < PASS_fuse ? graph_agrees(subject, (PassId)pass)
+                                       : plan_agrees(subject, (PassId)pass, false) && plan_agrees(subject, (PassId)pass, true);
+        if (agrees)
             continue;
-        fprintf(stderr, "# %s of seed %llu\n%s# after %s\n%s", what, (unsigned long long)seed, subject->text,
-                pass_name((PassId)pass), text_of(subject->arena, module));
+        fprintf(stderr, "# %s of seed %llu: wrong after %s\n%s", what, (unsigned long long)seed, pass_name((PassId)pass),
+                subject->text);
         ck_abort_msg("%s of seed %llu: %s changes a result", what, (unsigned long long)seed, pass_name((PassId)pass));
     }
 }
