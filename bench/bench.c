@@ -102,13 +102,14 @@ static void run_once(Kernel *kernel, int turn)
 }
 
 /* `bytes`: that all sets together have at least; 0: one set. */
-static Kernel *open_kernel(const Bench *bench, const char *entry, size_t bytes)
+static Kernel *open_kernel(const Bench *bench, const char *entry, cm_precision precision, size_t bytes)
 {
+    cm_compile_options options = {.size = sizeof options, .precision = precision};
     Kernel *kernel = calloc(1, sizeof *kernel);
     cm_program *program;
     cm_error *error;
     check(cm_load_file(bench->context, KERNELS, NULL, &program, &error), &error);
-    check(cm_compile(program, entry, NULL, &kernel->executable, &error), &error);
+    check(cm_compile(program, entry, &options, &kernel->executable, &error), &error);
     cm_program_free(program);
     kernel->input_count = cm_executable_input_count(kernel->executable);
     make_set(kernel);
@@ -143,7 +144,7 @@ static void bench_arithmetic(const Bench *bench, const char *name, double operat
 {
     if (!is_wanted(bench, name))
         return;
-    Kernel *kernel = open_kernel(bench, name, 0);
+    Kernel *kernel = open_kernel(bench, name, CM_PRECISION_EXACT, 0);
     Pairs pairs = {0};
     time_runs(kernel);
     for (int i = 0; i < SAMPLES; i++) {
@@ -159,7 +160,7 @@ static void bench_traffic(const Bench *bench, const char *name)
 {
     if (!is_wanted(bench, name))
         return;
-    Kernel *kernel = open_kernel(bench, name, 4 * last_level_cache() + (1 << 20));
+    Kernel *kernel = open_kernel(bench, name, CM_PRECISION_EXACT, 4 * last_level_cache() + (1 << 20));
     size_t size = cm_array_bytes(&kernel->sets[0].result);
     void *to[MOST_SETS], *from[MOST_SETS];
     for (int i = 0; i < kernel->set_count; i++) {
@@ -174,6 +175,22 @@ static void bench_traffic(const Bench *bench, const char *name)
     }
     print_pairs(name, "GB/s", "memory_bandwidth", &pairs);
     close_kernel(kernel);
+}
+
+/* Arrays that a cache holds, so that arithmetic counts. */
+static void bench_precision(const Bench *bench, const char *entry)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s_fast", entry);
+    if (!is_wanted(bench, name))
+        return;
+    Kernel *fast = open_kernel(bench, entry, CM_PRECISION_FAST, 0), *exact = open_kernel(bench, entry, CM_PRECISION_EXACT, 0);
+    Pairs pairs = {0};
+    for (int i = 0; i < SAMPLES; i++)
+        pairs_add(&pairs, time_runs(fast) * 1e6, time_runs(exact) * 1e6);
+    print_pairs(name, "us", "exact", &pairs);
+    close_kernel(fast);
+    close_kernel(exact);
 }
 
 /* ---- the demo's training step ---- */
@@ -295,6 +312,9 @@ int main(int count, char **words)
     bench_arithmetic(&bench, "conv3x3_grad_input", convolution);
     bench_arithmetic(&bench, "conv3x3_grad_weight", convolution);
     bench_traffic(&bench, "norm_chain");
+    static const char *const functions[] = {"exp_map", "log_map", "silu_map", "tanh_map", "gelu_map", "pow_map", "softmax"};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        bench_precision(&bench, functions[i]);
     bench_training(&bench);
     bench_compiling(&bench);
     cm_context_free(bench.context);

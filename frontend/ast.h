@@ -190,10 +190,11 @@ typedef enum DeclKind {
     DECL_loss,
     DECL_sample,
     DECL_eval,
-    DECL_model, /* name[generics](params) { members } */
-    DECL_param, /* in a model: param name: type = initialiser */
-    DECL_data,  /* name = { fields } */
-    DECL_train, /* name { fields } */
+    DECL_model,     /* name[generics](params) { members } */
+    DECL_param,     /* in a model: param name: type = initialiser */
+    DECL_data,      /* name = { fields } */
+    DECL_train,     /* name { fields } */
+    DECL_precision, /* name: "precision"; value: exact or fast */
 } DeclKind;
 
 typedef LIST(struct Decl *) DeclList;

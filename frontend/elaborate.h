@@ -36,6 +36,7 @@ struct Program {
     LIST(Module *) modules;    /* the first is the program itself */
     LIST(const Module *) open; /* modules of the library whose names are known everywhere */
     LIST(SettingExpr) settings;
+    bool fast; /* precision */
     LIST(Entry) entries;
     EntryDecls entry_decls; /* of each entry; null for ENTRY_init */
     LIST(DataSet *) data;

@@ -8,7 +8,7 @@
 typedef void DeclReader(Parser *parser, Decl *decl);
 
 static DeclReader parse_import, parse_dim, parse_let_declaration, parse_function, parse_rule, parse_model, parse_param,
-    parse_data, parse_train;
+    parse_data, parse_train, parse_precision;
 
 static const struct DeclForm {
     const char *word;
@@ -16,12 +16,19 @@ static const struct DeclForm {
     bool at_top, in_model, joins; /* joins: import a, b */
     DeclReader *read;
 } forms[] = {
-    {"import", DECL_import, true, false, true, parse_import},    {"dim", DECL_dim, true, false, true, parse_dim},
-    {"let", DECL_let, true, true, false, parse_let_declaration}, {"fn", DECL_fn, true, true, false, parse_function},
-    {"loss", DECL_loss, true, false, false, parse_function},     {"sample", DECL_sample, true, false, false, parse_function},
-    {"eval", DECL_eval, true, false, false, parse_function},     {"model", DECL_model, true, false, false, parse_model},
-    {"param", DECL_param, false, true, false, parse_param},      {"data", DECL_data, true, false, false, parse_data},
-    {"train", DECL_train, true, false, false, parse_train},      {"derivative", DECL_rule, true, false, false, parse_rule},
+    {"import", DECL_import, true, false, true, parse_import},
+    {"dim", DECL_dim, true, false, true, parse_dim},
+    {"let", DECL_let, true, true, false, parse_let_declaration},
+    {"fn", DECL_fn, true, true, false, parse_function},
+    {"loss", DECL_loss, true, false, false, parse_function},
+    {"sample", DECL_sample, true, false, false, parse_function},
+    {"eval", DECL_eval, true, false, false, parse_function},
+    {"model", DECL_model, true, false, false, parse_model},
+    {"param", DECL_param, false, true, false, parse_param},
+    {"data", DECL_data, true, false, false, parse_data},
+    {"train", DECL_train, true, false, false, parse_train},
+    {"derivative", DECL_rule, true, false, false, parse_rule},
+    {"precision", DECL_precision, true, false, false, parse_precision},
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 
@@ -217,6 +224,14 @@ static void parse_dim(Parser *parser, Decl *decl)
     decl->value = parse_value(parser);
 }
 
+static void parse_precision(Parser *parser, Decl *decl)
+{
+    decl->name = "precision";
+    decl->name_span = parse_span_from(parser, decl->span.start);
+    parse_expect(parser, TOK_assign, "'=' and 'exact' or 'fast'");
+    decl->value = parse_value(parser);
+}
+
 static void parse_let_declaration(Parser *parser, Decl *decl)
 {
     parse_name(parser, decl, "the name of a constant");
@@ -305,8 +320,8 @@ static const struct DeclForm *parse_form(const Parser *parser)
 
 static void parse_fail_no_declaration(Parser *parser, bool in_model)
 {
-    static const char *const words[] = {"import", "dim",   "let",  "fn",    "loss",      "sample",
-                                        "eval",   "model", "data", "train", "derivative"};
+    static const char *const words[] = {"import", "dim",   "let",  "fn",    "loss",       "sample",
+                                        "eval",   "model", "data", "train", "derivative", "precision"};
     const Token *token = parse_peek(parser), *next = parse_ahead(parser, 1);
     bool closer = token->kind == TOK_right_brace || token->kind == TOK_right_paren || token->kind == TOK_right_bracket;
     if (closer) {
@@ -327,7 +342,7 @@ static void parse_fail_no_declaration(Parser *parser, bool in_model)
     else if (word)
         diag_note(parser->diags, (Span){0}, "did you mean '%s'?", word);
     else if (!in_model)
-        parse_hint(parser, "a file holds import, dim, let, fn, loss, sample, eval, model, data, train, derivative; "
+        parse_hint(parser, "a file holds import, dim, let, fn, loss, sample, eval, model, data, train, derivative, precision; "
                            "statements stand in functions");
 }
 

@@ -448,6 +448,32 @@ static void check_constants(Program *program, DiagSink *diags)
     elab_close(el);
 }
 
+/* A dim or constant of that name is the program's own. */
+static void load_precision(Program *program, DiagSink *diags)
+{
+    static const char *const known[] = {"exact", "fast"};
+    const Decl *decl = table_get(&program->modules.items[0]->decls, "precision");
+    if (decl && decl->kind != DECL_precision)
+        return;
+    const SettingExpr *setting = program_setting(program, NULL, "precision");
+    const Expr *value = setting ? setting->value : decl ? decl->value : NULL;
+    if (!value || value->kind == EXPR_error)
+        return;
+    const char *word = value->kind == EXPR_name ? value->name : "";
+    program->fast = !strcmp(word, known[1]);
+    if (program->fast || !strcmp(word, known[0]))
+        return;
+    diag_report(diags, DIAG_unknown_precision, value->span, "this is no precision");
+    const char *near = closest_word(word, known, 2);
+    if (near)
+        diag_note(diags, (Span){0}, "did you mean `%s`?", near);
+}
+
+bool program_is_fast(const Program *program)
+{
+    return program->fast;
+}
+
 static void describe_runs(Program *program, DiagSink *diags)
 {
     const File *file = program->modules.items[0]->file;
@@ -484,6 +510,7 @@ Program *program_load(Arena *arena, const Source *source, const ProgramReader *r
         return NULL;
     if (!settings_load(program, settings, setting_count, diags))
         return NULL;
+    load_precision(program, diags);
     add_entries(program);
     check_constants(program, diags);
     if (diags->list.count + diags->dropped == before)

@@ -37,6 +37,9 @@ typedef struct Entry {
 int program_entry_count(const Program *program);
 const Entry *program_entry(const Program *program, int index);
 
+/* Whether functions of f32 may be computed by short polynomials: `precision = fast`, in the file or as a setting. */
+bool program_is_fast(const Program *program);
+
 /* What an input or output of a specialised entry is. */
 typedef enum PortRole {
     PORT_argument,  /* the caller's array */

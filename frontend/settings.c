@@ -44,6 +44,7 @@ static void add_train_keys(Program *program, NameList *names, const Decl *decl)
 static NameList known_keys(Program *program)
 {
     NameList names = {0};
+    add_name(program, &names, "precision");
     const File *file = program->modules.items[0]->file;
     for (int i = 0; i < file->decls.count; i++) {
         const Decl *decl = file->decls.items[i];

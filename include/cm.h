@@ -212,6 +212,12 @@ typedef struct cm_binding { /* the size of a generic axis of the entry: "B", 64 
     int64_t size;
 } cm_binding;
 
+typedef enum cm_precision {
+    CM_PRECISION_PROGRAM = 0, /* as the program or its settings say */
+    CM_PRECISION_EXACT,
+    CM_PRECISION_FAST /* exp, log, sigmoid, erf and pow of f32 by shorter polynomials */
+} cm_precision;
+
 typedef struct cm_compile_options {
     size_t size;
     const char *device; /* null: the first */
@@ -219,10 +225,11 @@ typedef struct cm_compile_options {
     size_t binding_count;
     int no_fuse;          /* 1: a kernel for each node, to find a fault of the compiler */
     int64_t memory_limit; /* bytes that a run may use besides its inputs and results; 0: no limit */
+    cm_precision precision;
 } cm_compile_options;
 
 /* An entry that needs more memory than the machine has free is refused here, before it runs (CM_OUT_OF_MEMORY).  It is compiled
- * once for each device and sizes: a second call gives the same executable.  `entry` null: the only
+ * once for each device, precision and sizes: a second call gives the same executable.  `entry` null: the only
  * entry of the program that is a fn, or the only one at all. */
 CM_API cm_status cm_compile(cm_program *program, const char *entry, const cm_compile_options *options,
                             cm_executable **executable, cm_error **error);
@@ -337,6 +344,7 @@ typedef struct cm_training_options {
     int64_t memory_limit;
     const int64_t *seed;          /* null: as the program says */
     const cm_parameters *weights; /* to begin with; those it lacks, and null, are drawn from the seed */
+    cm_precision precision;
 } cm_training_options;
 
 /* Compiles the step, opens the data and makes the first state.  `entry` null: the only train block. */

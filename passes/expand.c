@@ -118,6 +118,7 @@ static KRef expand_real_function(Expander *e, const KInst *inst, const KRef *arg
 {
     DType from = first_dtype(e, inst, args);
     e->wide = from == DT_f64;
+    e->fast = e->shorten && !e->wide;
     e->real = e->wide ? DT_f64 : DT_f32;
     e->bits = e->wide ? DT_i64 : DT_i32;
     int before = e->stage->insts.count;
@@ -155,12 +156,12 @@ static KRef mapped(const KRef *map, KRef ref)
     return ref < 0 ? -1 : map[ref];
 }
 
-static void expand_stage(Arena *arena, KStage *stage)
+static void expand_stage(Arena *arena, KStage *stage, bool fast)
 {
     KStage old = *stage;
     KRef *map = arena_array(arena, KRef, old.insts.count + 1);
     memset(&stage->insts, 0, sizeof stage->insts);
-    Expander e = {.arena = arena, .stage = stage};
+    Expander e = {.arena = arena, .stage = stage, .shorten = fast};
     for (int i = 0; i <= old.insts.count; i++) {
         if (i == old.body_count)
             stage->body_count = e.part = stage->insts.count;
@@ -182,14 +183,14 @@ static void expand_stage(Arena *arena, KStage *stage)
     }
 }
 
-void expand_kernel(Kernel *kernel)
+void expand_kernel(Kernel *kernel, bool fast)
 {
     for (int i = 0; i < kernel->stages.count; i++)
-        expand_stage(kernel->arena, &kernel->stages.items[i]);
+        expand_stage(kernel->arena, &kernel->stages.items[i], fast);
 }
 
-void pass_expand(Plan *plan)
+void pass_expand(Plan *plan, const LowerOptions *options)
 {
     for (int i = 0; i < plan->kernels.count; i++)
-        expand_kernel(plan->kernels.items[i]);
+        expand_kernel(plan->kernels.items[i], options->fast);
 }

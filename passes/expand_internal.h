@@ -1,4 +1,4 @@
-/* What expand.c and expand_math.c share: building the replacement of one instruction. */
+/* What expand.c, expand_math.c and expand_fast.c share: building the replacement of one instruction. */
 #ifndef CM_PASSES_EXPAND_INTERNAL_H
 #define CM_PASSES_EXPAND_INTERNAL_H
 
@@ -10,7 +10,9 @@ typedef struct Expander {
     KStage *stage; /* the stage being built */
     int part;      /* first instruction of the part being built: body or tail */
     DType real, bits;
-    bool wide; /* real is f64 */
+    bool wide;    /* real is f64 */
+    bool shorten; /* short polynomials are wanted */
+    bool fast;    /* and real has them */
 } Expander;
 
 /* Appends, or finds an equal instruction of this part. */
@@ -21,5 +23,9 @@ KRef expand_bits(Expander *e, int64_t value);
 
 /* The expansion of a pointwise function of `e->real` operands; negative: there is none, it is printed as it is. */
 KRef expand_function(Expander *e, int op, const KRef *args);
+
+/* The same by short polynomials; negative: there are none, or they would gain nothing. */
+KRef expand_fast_function(Expander *e, int op, const KRef *args);
+KRef expand_fast_exp(Expander *e, KRef x);
 
 #endif

@@ -3,24 +3,11 @@
  * Largest errors against exact values, in units in the last place; tests/unit/math_test.c measures them:
  * see passes/expand_bounds.def.  Subnormal results are right to the last place; sin, cos and tan hold
  * for |x| up to 1e5 (f32) and 1e9 (f64) and stay bounded beyond. */
-#include "passes/expand_internal.h"
+#include "passes/expand_build.h"
 
 #include <math.h>
 
-/* ---- coefficients ---- */
-
-typedef struct Row {
-    int count;
-    const double *items;
-} Row;
-
-typedef enum SeriesName {
-#define SERIES(name, meaning, ...) SERIES_##name,
-#include "passes/expand_series.def"
-    SERIES_COUNT
-} SeriesName;
-
-static const Row series[SERIES_COUNT][2] = {
+const Row expand_series[SERIES_COUNT][2] = {
 /* clang-format off */
 #define ROW(...) {sizeof((const double[]){__VA_ARGS__}) / sizeof(double), (const double[]){__VA_ARGS__}}
 /* clang-format on */
@@ -29,10 +16,6 @@ static const Row series[SERIES_COUNT][2] = {
 };
 
 /* Constants of the two formats: [0] f32, [1] f64. */
-static const int64_t MANTISSA[2] = {23, 52}, BIAS[2] = {127, 1023};
-static const int64_t SQRT_HALF_BITS[2] = {0x3f3504f3, 0x3fe6a09e667f3bcd};
-static const int64_t SIGN_BIT[2] = {INT32_MIN, INT64_MIN};
-static const double ROUNDER[2] = {12582912.0, 6755399441055744.0}; /* 1.5 * 2^mantissa: adding it rounds to integers */
 static const int64_t ROUNDER_BITS[2] = {0x4b400000, 0x4338000000000000};
 static const double LEAST_NORMAL[2] = {0x1p-126, 0x1p-1022};
 static const double LN2_HIGH[2] = {0x1.62ep-1, 0x1.62e42feep-1}; /* times an exponent it is exact */
@@ -46,127 +29,6 @@ static const double HALF_PI[2][3] = {
     {0x1.921fb4p+0, 0x1.4442dp-24, 0x1.846988p-48},
     {0x1.921fb54442d18p+0, 0x1.1a62633145c06p-54, 0x1.c1cd129024e08p-107},
 };
-
-/* ---- building ---- */
-
-typedef Expander E;
-
-static KRef num(E *e, double value)
-{
-    return expand_real(e, value);
-}
-
-static KRef real1(E *e, int op, KRef a)
-{
-    return expand_op(e, op, e->real, a, -1, -1);
-}
-
-static KRef real2(E *e, int op, KRef a, KRef b)
-{
-    return expand_op(e, op, e->real, a, b, -1);
-}
-
-static KRef add(E *e, KRef a, KRef b)
-{
-    return real2(e, OP_add, a, b);
-}
-
-static KRef sub(E *e, KRef a, KRef b)
-{
-    return real2(e, OP_sub, a, b);
-}
-
-static KRef mul(E *e, KRef a, KRef b)
-{
-    return real2(e, OP_mul, a, b);
-}
-
-static KRef quotient(E *e, KRef a, KRef b)
-{
-    return real2(e, OP_div, a, b);
-}
-
-static KRef fused(E *e, KRef a, KRef b, KRef c)
-{
-    return expand_op(e, K_fma, e->real, a, b, c);
-}
-
-static KRef negated(E *e, KRef a)
-{
-    return real1(e, OP_neg, a);
-}
-
-static KRef magnitude(E *e, KRef a)
-{
-    return real1(e, OP_abs, a);
-}
-
-static KRef test(E *e, int op, KRef a, KRef b)
-{
-    return expand_op(e, op, DT_bool, a, b, -1);
-}
-
-static KRef either(E *e, KRef condition, KRef yes, KRef no)
-{
-    return expand_op(e, OP_select, e->real, condition, yes, no);
-}
-
-/* NaN stays NaN. */
-static KRef clamped(E *e, KRef a, double least, double most)
-{
-    return real2(e, OP_min, real2(e, OP_max, a, num(e, least)), num(e, most));
-}
-
-static KRef int2(E *e, int op, KRef a, KRef b)
-{
-    return expand_op(e, op, e->bits, a, b, -1);
-}
-
-static KRef bits_of(E *e, KRef a)
-{
-    return expand_op(e, K_bits_of, e->bits, a, -1, -1);
-}
-
-static KRef float_of(E *e, KRef a)
-{
-    return expand_op(e, K_float_of, e->real, a, -1, -1);
-}
-
-/* Shifts of the table stop at 31. */
-static KRef shifted(E *e, int op, KRef a, int64_t count)
-{
-    for (; count > 31; count -= 31)
-        a = int2(e, op, a, expand_bits(e, 31));
-    return int2(e, op, a, expand_bits(e, count));
-}
-
-/* The series from its coefficient `first` on, by Horner's rule. */
-static KRef polynomial_from(E *e, SeriesName name, int first, KRef x)
-{
-    const Row *row = &series[name][e->wide];
-    KRef sum = num(e, row->items[row->count - 1]);
-    for (int i = row->count - 2; i >= first; i--)
-        sum = fused(e, sum, x, num(e, row->items[i]));
-    return sum;
-}
-
-static KRef polynomial(E *e, SeriesName name, KRef x)
-{
-    return polynomial_from(e, name, 0, x);
-}
-
-static KRef with_sign_of(E *e, KRef value, KRef sign)
-{
-    KRef bit = int2(e, OP_and, bits_of(e, sign), expand_bits(e, SIGN_BIT[e->wide]));
-    return float_of(e, int2(e, OP_or, bits_of(e, value), bit));
-}
-
-/* 2^k for k in the range of normal numbers. */
-static KRef power_of_two(E *e, KRef k)
-{
-    KRef biased = int2(e, OP_add, k, expand_bits(e, BIAS[e->wide]));
-    return float_of(e, shifted(e, OP_shl, biased, MANTISSA[e->wide]));
-}
 
 /* ---- exponentials ---- */
 
@@ -333,7 +195,7 @@ static Pair scaled_log(E *e, KRef a, KRef b)
 {
     Mantissa m = split_for_log(e, a);
     Pair s = pair_ratio(e, &m), z = pair_product(e, s, s);
-    double first = series[SERIES_log][e->wide].items[0];
+    double first = expand_series[SERIES_log][e->wide].items[0];
     KRef others = mul(e, z.high, polynomial_from(e, SERIES_log, 1, z.high));
     Pair factor = exact_sum(e, num(e, first), others);
     double lost = e->wide ? 0x1.5555555555555p-55 : first - (double)(float)first; /* in f64 it is 2/3 */
@@ -396,7 +258,10 @@ static KRef expand_pow(E *e, const KRef *x)
         if (known == -1 || known == -2)
             return quotient(e, num(e, 1), whole_power(e, x[0], -(int)known));
     }
-    Pair product = scaled_log(e, magnitude(e, x[0]), x[1]);
+    KRef a = magnitude(e, x[0]);
+    if (e->fast)
+        return finish_power(e, x[0], x[1], expand_fast_exp(e, mul(e, x[1], log_of(e, a))));
+    Pair product = scaled_log(e, a, x[1]);
     return finish_power(e, x[0], x[1], exp_with(e, product.high, product.low));
 }
 
@@ -578,5 +443,6 @@ KRef expand_function(Expander *e, int op, const KRef *args)
         [OP_sign] = expand_sign,
         [OP_is_finite] = expand_is_finite,
     };
-    return expansions[op] ? expansions[op](e, args) : -1;
+    KRef fast = e->fast ? expand_fast_function(e, op, args) : -1;
+    return fast >= 0 ? fast : expansions[op] ? expansions[op](e, args) : -1;
 }

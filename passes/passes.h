@@ -38,24 +38,25 @@ IrFunc *derive_vjp(IrModule *module, const IrFunc *func, const bool *active, con
 /* ---- from graph to kernels to plan ---- */
 
 typedef struct LowerOptions {
-    bool no_fuse;          /* one kernel for each node: to bisect */
-    const int *alias;      /* for each result: the param whose memory it takes over, or -1; may be null */
-    int64_t memory_limit;  /* bytes; 0: none */
+    bool no_fuse;         /* one kernel for each node: to bisect */
+    bool fast;            /* short polynomials for functions of f32 */
+    const int *alias;     /* for each result: the param whose memory it takes over, or -1; may be null */
+    int64_t memory_limit; /* bytes; 0: none */
 } LowerOptions;
 
 /* Kernels and steps for `func` (inlined, derived).  Null after a diagnostic. */
 Plan *pass_fuse(Arena *arena, const IrFunc *func, const LowerOptions *options, DiagSink *diags);
-void pass_expand(Plan *plan);                       /* transcendentals become polynomials */
+void pass_expand(Plan *plan, const LowerOptions *options);                /* transcendentals become polynomials */
 bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags); /* places buffers in the arena */
-void expand_kernel(Kernel *kernel);
+void expand_kernel(Kernel *kernel, bool fast);
 
 /* ---- the pipeline ---- */
 
 typedef struct PipelineOptions {
     LowerOptions lower;
-    int stop_after;  /* PassId after which to stop and dump, or -1 */
-    Text *dump;      /* gets the module or the plan at that point */
-    bool timing;     /* and a line a pass with milliseconds */
+    int stop_after; /* PassId after which to stop and dump, or -1 */
+    Text *dump;     /* gets the module or the plan at that point */
+    bool timing;    /* and a line a pass with milliseconds */
 } PipelineOptions;
 
 /* Runs every pass on the module; the plan is that of `entry`.  Null after a diagnostic or after `stop_after`. */

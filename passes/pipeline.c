@@ -77,7 +77,7 @@ static bool run_pass(State *state, PassId pass)
         state->plan = pass_fuse(state->module->arena, ir_func_find(state->module, state->entry), lower, state->diags);
         return state->plan != NULL;
     case PASS_expand:
-        pass_expand(state->plan);
+        pass_expand(state->plan, lower);
         return true;
     case PASS_plan:
         return pass_plan(state->plan, lower, state->diags);

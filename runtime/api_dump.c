@@ -88,9 +88,8 @@ static cm_status dump_body(ApiCall *call, void *parameters)
     if (status != CM_OK)
         return status;
     Text text = text_new(call->arena);
-    PipelineOptions pipeline = {.lower = {.no_fuse = dump->options.no_fuse != 0,
-                                          .alias = executable_aliases(call->arena, specialised),
-                                          .memory_limit = dump->options.memory_limit},
+    const int *alias = executable_aliases(call->arena, specialised);
+    PipelineOptions pipeline = {.lower = executable_lowering(dump->program, &dump->options, alias),
                                 .stop_after = stop_after,
                                 .dump = stop_after >= 0 ? &text : NULL};
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);

@@ -169,6 +169,8 @@ const char *port_name(const Port *port);
 int executable_find_input(const cm_executable *executable, const char *path);
 /* For each result the input of the same path that it replaces, or -1. */
 int *executable_aliases(Arena *arena, const Specialised *specialised);
+/* How the passes are to lower an entry of the program. */
+LowerOptions executable_lowering(const cm_program *program, const cm_compile_options *options, const int *alias);
 const char *role_name(PortRole role);
 
 /* ---- parameter sets ---- */
@@ -207,7 +209,7 @@ struct cm_training {
     cm_program *program;
     cm_executable *executable;
     const Entry *entry;
-    cm_compile_options options; /* device, no_fuse, memory_limit */
+    cm_compile_options options; /* device, no_fuse, memory_limit, precision */
     Arena *arena;               /* of the data and of the addresses below */
     struct Dataset *data;       /* null: a loss without data */
     struct BatchReader *reader;

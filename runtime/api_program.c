@@ -530,10 +530,12 @@ cm_status cm_infer_bindings(cm_program *program, const char *entry, const cm_inp
 
 /* ---- elaborating ---- */
 
-static cm_status take_bindings(ApiCall *call, const cm_compile_options *options, Binding **bindings)
+static cm_status take_options(ApiCall *call, const cm_compile_options *options, Binding **bindings)
 {
     if (options->binding_count && !options->bindings)
         return api_fail(call, CM_INVALID_ARGUMENT, "%zu bindings, but none are there", options->binding_count);
+    if ((int)options->precision < CM_PRECISION_PROGRAM || options->precision > CM_PRECISION_FAST)
+        return api_fail(call, CM_INVALID_ARGUMENT, "there is no precision %d", (int)options->precision);
     *bindings = arena_array(call->arena, Binding, options->binding_count);
     for (size_t i = 0; i < options->binding_count; i++) {
         const cm_binding *given = &options->bindings[i];
@@ -548,7 +550,7 @@ cm_status program_specialise_entry(ApiCall *call, cm_program *program, Arena *ar
                                    const cm_compile_options *options, Specialised **specialised)
 {
     Binding *bindings = NULL;
-    cm_status status = take_bindings(call, options, &bindings);
+    cm_status status = take_options(call, options, &bindings);
     if (status != CM_OK)
         return status;
     api_lock(call, &program->mutex);

@@ -47,12 +47,18 @@ static cm_executable *executable_new(ApiCall *call)
 
 /* ---- compiling ---- */
 
+static bool is_fast(const cm_program *program, const cm_compile_options *options)
+{
+    return options->precision ? options->precision == CM_PRECISION_FAST : program_is_fast(program->program);
+}
+
 /* Everything that makes two compilations differ. */
-static const char *compile_key(ApiCall *call, const Entry *entry, const Backend *backend, const cm_compile_options *options)
+static const char *compile_key(ApiCall *call, const cm_program *program, const Entry *entry, const Backend *backend,
+                               const cm_compile_options *options)
 {
     Text key = text_new(call->arena);
-    text_printf(&key, "%d %s on %s fuse %d limit %lld", (int)entry->kind, entry->name, backend->name, !options->no_fuse,
-                (long long)options->memory_limit);
+    text_printf(&key, "%d %s on %s fuse %d fast %d limit %lld", (int)entry->kind, entry->name, backend->name, !options->no_fuse,
+                is_fast(program, options), (long long)options->memory_limit);
     for (size_t i = 0; i < options->binding_count; i++)
         text_printf(&key, " %s=%lld", options->bindings[i].axis, (long long)options->bindings[i].size);
     return key.data;
@@ -101,6 +107,14 @@ int *executable_aliases(Arena *arena, const Specialised *specialised)
     return alias;
 }
 
+LowerOptions executable_lowering(const cm_program *program, const cm_compile_options *options, const int *alias)
+{
+    return (LowerOptions){.no_fuse = options->no_fuse != 0,
+                          .fast = is_fast(program, options),
+                          .alias = alias,
+                          .memory_limit = options->memory_limit};
+}
+
 static double now(void)
 {
     struct timespec time;
@@ -132,17 +146,15 @@ static cm_status check_memory(ApiCall *call, const cm_executable *executable, co
                     memory_text(call->arena, plan->arena_bytes), memory_text(call->arena, available));
 }
 
-static cm_status lower(ApiCall *call, cm_executable *executable, const Specialised *specialised, ContextDevice *device,
-                       const cm_compile_options *options)
+static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *executable, const Specialised *specialised,
+                       ContextDevice *device, const cm_compile_options *options)
 {
     executable->inputs = specialised->inputs.items;
     executable->input_count = specialised->inputs.count;
     executable->outputs = specialised->outputs.items;
     executable->output_count = specialised->outputs.count;
     executable->alias = executable_aliases(executable->arena, specialised);
-    PipelineOptions pipeline = {
-        .lower = {.no_fuse = options->no_fuse != 0, .alias = executable->alias, .memory_limit = options->memory_limit},
-        .stop_after = -1};
+    PipelineOptions pipeline = {.lower = executable_lowering(program, options, executable->alias), .stop_after = -1};
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);
     if (!plan)
         return api_blame_program(call);
@@ -168,7 +180,7 @@ cm_status executable_compile(ApiCall *call, cm_program *program, const Entry *en
     cm_status status = context_device(call, options->device, &device);
     if (status != CM_OK)
         return status;
-    const char *key = compile_key(call, entry, device->backend, options);
+    const char *key = compile_key(call, program, entry, device->backend, options);
     call->executable = find_compiled(call, program, key);
     if (call->executable)
         return CM_OK;
@@ -183,7 +195,7 @@ cm_status executable_compile(ApiCall *call, cm_program *program, const Entry *en
     Specialised *specialised = NULL;
     status = program_specialise_entry(call, program, executable->arena, entry, options, &specialised);
     if (status == CM_OK)
-        status = lower(call, executable, specialised, device, options);
+        status = lower(call, program, executable, specialised, device, options);
     if (status != CM_OK)
         return status;
     arena_set_escape(executable->arena, NULL);

@@ -106,6 +106,46 @@ START_TEST(compiled_once_for_each_size)
 }
 END_TEST
 
+static float half_exponential(cm_program *program, cm_precision precision)
+{
+    cm_compile_options options = {.size = sizeof options, .precision = precision};
+    cm_executable *executable;
+    cm_error *error;
+    float x = 0.5f, y = 0;
+    cm_input input = {.array = {.dtype = CM_F32, .data = &x}};
+    cm_array result = {.data = &y};
+    expect_ok(cm_compile(program, "e", &options, &executable, &error));
+    expect_ok(cm_run(executable, NULL, &input, 1, &result, 1, &error));
+    cm_executable_free(executable);
+    return y;
+}
+
+/* Fast is near, and has other bits; what is asked for at compiling comes before a setting, and that before the text. */
+START_TEST(precision_is_chosen)
+{
+    cm_context *context = test_context(1);
+    cm_setting setting = {"precision", "exact"};
+    cm_load_options set = {.size = sizeof set, .settings = &setting, .setting_count = 1};
+    const char short_ones[] = "precision = fast\nfn e(x: f32) = exp(x)\n";
+    cm_program *plain = test_program(context, "fn e(x: f32) = exp(x)\n"), *fast = test_program(context, short_ones), *reset;
+    cm_error *error = NULL;
+    expect_ok(cm_load_text(context, "test.cm", short_ones, strlen(short_ones), &set, &reset, &error));
+    float exact_value = half_exponential(plain, CM_PRECISION_PROGRAM), fast_value = half_exponential(plain, CM_PRECISION_FAST);
+    ck_assert_float_eq_tol(exact_value, 1.6487212707f, 2e-7f);
+    ck_assert_float_eq_tol(fast_value, 1.6487212707f, 2e-5f);
+    ck_assert_float_ne(exact_value, fast_value);
+    ck_assert_float_eq(half_exponential(plain, CM_PRECISION_EXACT), exact_value);
+    ck_assert_float_eq(half_exponential(fast, CM_PRECISION_PROGRAM), fast_value);
+    ck_assert_float_eq(half_exponential(fast, CM_PRECISION_EXACT), exact_value);
+    ck_assert_float_eq(half_exponential(reset, CM_PRECISION_PROGRAM), exact_value);
+    ck_assert_float_eq(half_exponential(reset, CM_PRECISION_FAST), fast_value);
+    cm_program_free(plain);
+    cm_program_free(fast);
+    cm_program_free(reset);
+    cm_context_free(context);
+}
+END_TEST
+
 START_TEST(derivatives_run)
 {
     cm_error *error = NULL;
@@ -202,6 +242,9 @@ START_TEST(wrong_compilations_are_refused)
     cm_binding binding = {NULL, 3};
     options = (cm_compile_options){.size = sizeof options, .bindings = &binding, .binding_count = 1};
     expect_failure(CM_INVALID_ARGUMENT, "binding", cm_compile(fixture.program, "axpy", &options, &executable, &error));
+    options = (cm_compile_options){.size = sizeof options, .precision = 3};
+    expect_failure(CM_INVALID_ARGUMENT, "precision 3", cm_compile(fixture.program, "noise", &options, &executable, &error));
+    options = (cm_compile_options){.size = sizeof options, .bindings = &binding, .binding_count = 1};
     binding = (cm_binding){"B", -4};
     expect_failure(CM_INVALID_ARGUMENT, "binding", cm_compile(fixture.program, "axpy", &options, &executable, &error));
     close_fixture(fixture);
@@ -399,6 +442,7 @@ static TCase *running(void)
     tcase_add_test(test, a_function_runs);
     tcase_add_test(test, ports_say_what_a_function_takes);
     tcase_add_test(test, compiled_once_for_each_size);
+    tcase_add_test(test, precision_is_chosen);
     tcase_add_test(test, derivatives_run);
     tcase_add_test(test, results_may_be_dropped);
     tcase_add_test(test, wrong_arrays_are_refused);

@@ -1,4 +1,4 @@
-"""Minimax coefficients for passes/expand_tables.h: prints the tables.  Needs mpmath."""
+"""Minimax coefficients for passes/expand_series.def: prints them.  Needs mpmath."""
 import mpmath as mp
 
 mp.mp.dps = 60
@@ -112,6 +112,24 @@ def fit_erf_far(n, low, high, middle):
     return remez(f, lambda t: mp.erfc(t + middle), mp.mpf(low) - middle, mp.mpf(high) - middle, n)
 
 
+def fit_exp2_fast(n):
+    """2^f = 1 + f P(f)."""
+    f = series_safe(lambda t: (mp.mpf(2) ** t - 1) / t, LN2)
+    return remez(f, lambda t: max(abs(t), mp.mpf(10) ** -9) / mp.mpf(2) ** t, -mp.mpf('0.5001'), mp.mpf('0.5001'), n)
+
+
+def fit_log_fast(n):
+    """log(1 + f) = f P(f)."""
+    f = series_safe(lambda t: mp.log(1 + t) / t, mp.mpf(1))
+    return remez(f, lambda t: 1 / f(t), mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, n)
+
+
+def fit_erf_fast(n, top):
+    """erf(x) = x P(x^2); an odd n and this top end above 1."""
+    f = lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) if z > mp.mpf(10) ** -20 else 2 / mp.sqrt(mp.pi)
+    return remez(f, lambda z: 1 / f(z), 0, mp.mpf(top) ** 2, n)
+
+
 def erfinv_over_x(w):
     """erfinv(x) / x where w = -log(1 - x^2)."""
     if w < mp.mpf(10) ** -20:
@@ -144,6 +162,8 @@ if __name__ == '__main__':
         ('erfinv_a', lambda: fit_erfinv(23, 0, '6.25', mp.mpf('3.125'), False), 0),
         ('erfinv_b', lambda: fit_erfinv(19, '2.5', 4, mp.mpf('3.25'), True), 0),
         ('erfinv_c', lambda: fit_erfinv(18, 4, '6.1', mp.mpf(5), True), 0),
+        ('exp2_fast', lambda: fit_exp2_fast(4), 1), ('log_fast', lambda: fit_log_fast(6), 1),
+        ('erf_fast', lambda: fit_erf_fast(9, '3.05'), 1),
     ]
     for name, job, single in jobs:
         if not pick or name in pick:

@@ -189,7 +189,7 @@ START_TEST(every_kind_of_schedule_is_met)
     for (int i = 0; i < CASE_COUNT; i++) {
         Builder b = builder_new(arena, "case");
         build(&b, &cases[i]);
-        expand_kernel(b.kernel);
+        expand_kernel(b.kernel, false);
         ContractSchedule schedule;
         if (schedule_contract(arena, &device->target, b.kernel, &b.kernel->stages.items[0], cases[i].nested, &schedule))
             look_at(&met, &schedule);

@@ -285,7 +285,7 @@ static inline void check_with(Builder *b, double low, double high, void (*prepar
     Arena *scratch = arena_new(NULL, NULL);
     kernel_eval(scratch, b->kernel, want);
     arena_free(scratch);
-    expand_kernel(b->kernel);
+    expand_kernel(b->kernel, false);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
         check_on(b, b->kernel, initial, want, &widths[i]);
 }

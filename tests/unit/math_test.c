@@ -1,4 +1,5 @@
-/* The errors of generated pointwise functions, against the C library's long doubles: none exceeds passes/expand_bounds.def. */
+/* The errors of generated pointwise functions, against the C library's long doubles: none exceeds passes/expand_bounds.def,
+ * neither of exact ones nor of fast ones. */
 #include "tests/unit/kernel_run.h"
 
 #include "passes/passes.h"
@@ -6,15 +7,22 @@
 #include <math.h>
 #include <stdio.h>
 
+typedef enum Format { FORMAT_SINGLE, FORMAT_WIDE, FORMAT_FAST, FORMATS } Format; /* f32, f64, and f32 by short polynomials */
+static const char *const format_names[] = {"f32", "f64", "fast f32"};
+
 typedef struct Bound {
     IrOp op;
-    double single, wide, low, high;
+    double most[FORMATS], low, high;
 } Bound;
 static const Bound bounds[] = {
-#define BOUND(op, single, wide, low, high) {OP_##op, single, wide, low, high},
+#define BOUND(op, single, wide, low, high) {OP_##op, {single, wide}, low, high},
 #include "passes/expand_bounds.def"
 };
-enum { BOUND_COUNT = sizeof bounds / sizeof *bounds, SAMPLES = 1 << 17 };
+static const Bound fast_bounds[] = {
+#define FAST(op, fast, low, high) {OP_##op, {0, 0, fast}, low, high},
+#include "passes/expand_bounds.def"
+};
+enum { BOUND_COUNT = sizeof bounds / sizeof *bounds, FAST_COUNT = sizeof fast_bounds / sizeof *fast_bounds, SAMPLES = 1 << 17 };
 
 /* ---- what is right ---- */
 
@@ -144,8 +152,9 @@ static double sample_second(uint64_t *state, const Bound *bound, double base, bo
 
 /* ---- running ---- */
 
-static Kernel *function_kernel(Arena *arena, IrOp op, DType dtype, int64_t count)
+static Kernel *function_kernel(Arena *arena, IrOp op, Format format, int64_t count)
 {
+    DType dtype = format == FORMAT_WIDE ? DT_f64 : DT_f32;
     Kernel *kernel = kernel_new(arena, ir_op_info[op].name);
     int arity = ir_op_info[op].arity;
     for (int i = 0; i <= arity; i++)
@@ -159,7 +168,7 @@ static Kernel *function_kernel(Arena *arena, IrOp op, DType dtype, int64_t count
             kstage_push(arena, stage, (KInst){.op = K_load, .dtype = dtype, .arg = {-1, -1, -1}, .buffer = i, .index = index});
     KRef value = kstage_push(arena, stage, inst);
     list_push(arena, &stage->stores, ((KStore){.buffer = arity, .index = index, .dynamic = -1, .guard = -1, .value = value}));
-    expand_kernel(kernel);
+    expand_kernel(kernel, format == FORMAT_FAST);
     return kernel;
 }
 
@@ -176,17 +185,18 @@ static void set_element(void *data, int i, bool wide, double value)
         ((float *)data)[i] = (float)value;
 }
 
-static void run_function(Device *device, Arena *arena, IrOp op, bool wide, int count, void *a, void *b, void *y)
+static void run_function(Device *device, Arena *arena, IrOp op, Format format, int count, void *a, void *b, void *y)
 {
-    Kernel *kernel = function_kernel(arena, op, wide ? DT_f64 : DT_f32, count);
+    Kernel *kernel = function_kernel(arena, op, format, count);
     void *unary[] = {a, y}, *binary[] = {a, b, y};
     compile_and_run(device, kernel, ir_op_info[op].arity == 1 ? unary : binary);
 }
 
-static void measure(const Bound *bound, bool wide, const char *cpu)
+static void measure(const Bound *bound, Format format)
 {
+    bool wide = format == FORMAT_WIDE;
     Arena *arena = arena_new(NULL, NULL);
-    Device *device = open_device(arena, NULL, cpu, "");
+    Device *device = open_device(arena, NULL, NULL, "");
     void *a = arena_alloc(arena, SAMPLES * 8), *b = arena_alloc(arena, SAMPLES * 8), *y = arena_alloc(arena, SAMPLES * 8);
     uint64_t state = 88172645463325252ull;
     for (int i = 0; i < SAMPLES; i++) {
@@ -194,8 +204,8 @@ static void measure(const Bound *bound, bool wide, const char *cpu)
         set_element(a, i, wide, x);
         set_element(b, i, wide, sample_second(&state, bound, x, wide));
     }
-    run_function(device, arena, bound->op, wide, SAMPLES, a, b, y);
-    double worst = 0, limit = wide ? bound->wide : bound->single;
+    run_function(device, arena, bound->op, format, SAMPLES, a, b, y);
+    double worst = 0, limit = bound->most[format];
     int where = 0;
     for (int i = 0; i < SAMPLES; i++) {
         double error = error_of(exact(bound->op, element(a, i, wide), element(b, i, wide)), element(y, i, wide), wide);
@@ -205,10 +215,10 @@ static void measure(const Bound *bound, bool wide, const char *cpu)
         }
     }
     if (getenv("CM_TEST_VERBOSE"))
-        printf("%-8s %s %-8s %.3f ulp (of %.1f) at %.17g\n", ir_op_info[bound->op].name, wide ? "f64" : "f32",
-               cpu ? cpu : "host", worst, limit, element(a, where, wide));
+        printf("%-8s %s %.3f ulp (of %.1f) at %.17g\n", ir_op_info[bound->op].name, format_names[format], worst, limit,
+               element(a, where, wide));
     ck_assert_msg(worst <= limit, "%s %s: %g ulp at (%.17g, %.17g): got %.17g, want %.17Lg", ir_op_info[bound->op].name,
-                  wide ? "f64" : "f32", worst, element(a, where, wide), element(b, where, wide), element(y, where, wide),
+                  format_names[format], worst, element(a, where, wide), element(b, where, wide), element(y, where, wide),
                   exact(bound->op, element(a, where, wide), element(b, where, wide)));
     backend_cpu.close(device);
     arena_free(arena);
@@ -216,13 +226,19 @@ static void measure(const Bound *bound, bool wide, const char *cpu)
 
 START_TEST(errors_are_bounded_in_f32)
 {
-    measure(&bounds[_i], false, NULL);
+    measure(&bounds[_i], FORMAT_SINGLE);
 }
 END_TEST
 
 START_TEST(errors_are_bounded_in_f64)
 {
-    measure(&bounds[_i], true, NULL);
+    measure(&bounds[_i], FORMAT_WIDE);
+}
+END_TEST
+
+START_TEST(errors_are_bounded_in_fast_f32)
+{
+    measure(&fast_bounds[_i], FORMAT_FAST);
 }
 END_TEST
 
@@ -309,15 +325,19 @@ static const Special specials[] = {
 };
 enum { SPECIAL_COUNT = sizeof specials / sizeof *specials };
 
-static bool same(double a, double b)
+/* Fast ones are exact where the result is 0, 1, infinite or no number. */
+static bool same(double a, double b, Format format)
 {
+    if (format == FORMAT_FAST && isfinite(b) && fabs(b) > 1)
+        return fabs(a - b) < 1e-4 * fabs(b);
     return (isnan(a) && isnan(b)) || (a == b && signbit(a) == signbit(b));
 }
 
 START_TEST(special_values_are_exact)
 {
     const Special *special = &specials[_i];
-    for (int wide = 0; wide < 2; wide++) {
+    for (Format format = 0; format < FORMATS; format++) {
+        bool wide = format == FORMAT_WIDE;
         Arena *arena = arena_new(NULL, NULL);
         Device *device = open_device(arena, NULL, NULL, NULL);
         double a[4], b[4], y[4];
@@ -325,10 +345,10 @@ START_TEST(special_values_are_exact)
             set_element(a, i, wide, special->a);
             set_element(b, i, wide, special->b);
         }
-        run_function(device, arena, special->op, wide, 4, a, b, y);
+        run_function(device, arena, special->op, format, 4, a, b, y);
         double want = wide ? special->want : (double)(float)special->want;
-        ck_assert_msg(same(element(y, 0, wide), want), "%s(%g, %g) in %s: %.17g, not %.17g", ir_op_info[special->op].name,
-                      special->a, special->b, wide ? "f64" : "f32", element(y, 0, wide), want);
+        ck_assert_msg(same(element(y, 0, wide), want, format), "%s(%g, %g) in %s: %.17g, not %.17g",
+                      ir_op_info[special->op].name, special->a, special->b, format_names[format], element(y, 0, wide), want);
         backend_cpu.close(device);
         arena_free(arena);
     }
@@ -341,6 +361,7 @@ int main(void)
     TCase *errors = tcase_create("errors");
     tcase_add_loop_test(errors, errors_are_bounded_in_f32, 0, BOUND_COUNT);
     tcase_add_loop_test(errors, errors_are_bounded_in_f64, 0, BOUND_COUNT);
+    tcase_add_loop_test(errors, errors_are_bounded_in_fast_f32, 0, FAST_COUNT);
     tcase_add_loop_test(errors, special_values_are_exact, 0, SPECIAL_COUNT);
     suite_add_tcase(suite, errors);
     SRunner *runner = srunner_create(suite);

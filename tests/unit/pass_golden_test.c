@@ -194,18 +194,18 @@ static Plan *run_plan_pass(Arena *arena, PassId pass, const IrFunc *func, Plan *
     if (pass == PASS_fuse)
         plan = pass_fuse(arena, func, options, diags);
     if (pass == PASS_expand)
-        pass_expand(plan);
+        pass_expand(plan, options);
     if (pass == PASS_plan)
         pass_plan(plan, options, diags);
     return plan;
 }
 
-/* `# run: simplify dce fuse`; `# option: no_fuse`.  Returns the text that is left. */
+/* `# run: simplify dce fuse`; `# option: no_fuse`, or `fast`.  Returns the text that is left. */
 static const char *run_passes(Arena *arena, const Golden *golden, IrModule *module)
 {
     DiagSink diags = diag_sink_new(arena);
     const char *line = golden_word(arena, golden, "run", 0), *option = golden_word(arena, golden, "option", 0);
-    LowerOptions options = {.no_fuse = option && !strcmp(option, "no_fuse")};
+    LowerOptions options = {.no_fuse = option && !strcmp(option, "no_fuse"), .fast = option && !strcmp(option, "fast")};
     IrFunc *func = module->funcs.items[0];
     bool comparable = !has_calculus(module);
     Values before = comparable ? evaluate(arena, golden, func, EVAL_declared) : (Values){0};

@@ -326,7 +326,7 @@ static bool plan_agrees(const Subject *subject, PassId pass, bool no_fuse)
     DiagSink diags = diag_sink_new(arena);
     Plan *plan = pass_fuse(arena, ir_func_find(module, subject->entry), &options, &diags);
     if (pass >= PASS_expand)
-        pass_expand(plan);
+        pass_expand(plan, &options);
     if (pass >= PASS_plan)
         ck_assert(pass_plan(plan, &options, &diags));
     void **inputs = memory_of(arena, subject->args, subject->func->params.count, true);

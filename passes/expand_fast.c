@@ -1,0 +1,79 @@
+/* precision = fast: functions of f32 by short polynomials, with relative errors as passes/expand_bounds.def states them.  What
+ * is not here is computed as ever, since there is little to gain: most of its work is not the polynomial. */
+#include "passes/expand_build.h"
+
+#include <math.h>
+
+/* x = (count + rest) ln 2; |x| has been bounded. */
+typedef struct Reduced {
+    KRef count, rest;
+} Reduced;
+
+static Reduced reduce(E *e, KRef x)
+{
+    KRef rounder = num(e, ROUNDER[0]), scale = num(e, 1.4426950408889634);
+    KRef count = sub(e, fused(e, x, scale, rounder), rounder);
+    return (Reduced){.count = count, .rest = fused(e, x, scale, negated(e, count))};
+}
+
+static KRef scaled(E *e, KRef x, KRef count)
+{
+    return expand_op(e, K_scale2, e->real, x, count, -1);
+}
+
+KRef expand_fast_exp(Expander *e, KRef x)
+{
+    Reduced x1 = reduce(e, clamped(e, x, -104, 89));
+    return scaled(e, fused(e, x1.rest, polynomial(e, SERIES_exp2_fast, x1.rest), num(e, 1)), x1.count);
+}
+
+static KRef fast_exp(E *e, const KRef *x)
+{
+    return expand_fast_exp(e, x[0]);
+}
+
+static KRef fast_sigmoid(E *e, const KRef *x)
+{
+    KRef one = num(e, 1);
+    return quotient(e, one, add(e, one, expand_fast_exp(e, negated(e, x[0]))));
+}
+
+/* t / (t + 2), t = exp(2 |x|) - 1 = 2^count f P(f) + (2^count - 1). */
+static KRef fast_tanh(E *e, const KRef *x)
+{
+    KRef a = real2(e, OP_min, magnitude(e, x[0]), num(e, 9.02)), one = num(e, 1);
+    Reduced x1 = reduce(e, add(e, a, a));
+    KRef power = scaled(e, one, x1.count), near = mul(e, x1.rest, polynomial(e, SERIES_exp2_fast, x1.rest));
+    KRef t = fused(e, power, near, sub(e, power, one));
+    return with_sign_of(e, quotient(e, t, add(e, t, num(e, 2))), x[0]);
+}
+
+/* x = 2^power (1 + f), 1 + f between sqrt(1/2) and sqrt(2): power ln 2 + f P(f). */
+static KRef fast_log(E *e, const KRef *x)
+{
+    KRef small = test(e, OP_lt, x[0], num(e, 0x1p-126)), zero = num(e, 0), infinity = num(e, INFINITY);
+    KRef bits = bits_of(e, either(e, small, mul(e, x[0], num(e, 0x1p24)), x[0]));
+    KRef power = shifted(e, OP_shr, int2(e, OP_sub, bits, expand_bits(e, SQRT_HALF_BITS[0])), MANTISSA[0]);
+    KRef f = sub(e, float_of(e, int2(e, OP_sub, bits, shifted(e, OP_shl, power, MANTISSA[0]))), num(e, 1));
+    KRef whole = sub(e, real1(e, OP_cast, power), either(e, small, num(e, 24), zero));
+    KRef y = fused(e, whole, num(e, 0.69314718055994531), mul(e, f, polynomial(e, SERIES_log_fast, f)));
+    KRef outside = either(e, test(e, OP_eq, x[0], zero), num(e, -INFINITY), num(e, NAN));
+    y = either(e, test(e, OP_lt, zero, x[0]), y, outside);
+    return either(e, test(e, OP_eq, x[0], infinity), infinity, y);
+}
+
+/* The polynomial ends a little beyond 1, so that the bounds make it 1 from there on. */
+static KRef fast_erf(E *e, const KRef *x)
+{
+    KRef bounded = clamped(e, x[0], -3.05, 3.05);
+    return clamped(e, mul(e, bounded, polynomial(e, SERIES_erf_fast, mul(e, bounded, bounded))), -1, 1);
+}
+
+KRef expand_fast_function(Expander *e, int op, const KRef *args)
+{
+    typedef KRef Expansion(E * e, const KRef *args);
+    static Expansion *const expansions[OP_COUNT] = {
+        [OP_exp] = fast_exp, [OP_sigmoid] = fast_sigmoid, [OP_tanh] = fast_tanh, [OP_log] = fast_log, [OP_erf] = fast_erf,
+    };
+    return expansions[op] ? expansions[op](e, args) : -1;
+}
