@@ -117,6 +117,8 @@ static bool check_given(Elab *el, const Decl *decl, const GivenList *given)
         if (seen[index]) {
             elab_error(el, DIAG_arity, generic->span, "the axis parameter `%s` of `%s` is given twice",
                        decl->generics.items[index].name, decl->name);
+            if (!generic->name)
+                elab_note(el, (Span){0}, "what has no name counts from the first axis parameter on");
             return false;
         }
         seen[index] = true;
