@@ -38,6 +38,7 @@ static int prepare(Session *session, const char *entry, Arguments *arguments, cm
     options->compile = session_compile_options(session);
     options->compile.bindings = arguments->bindings;
     options->compile.binding_count = arguments->binding_count;
+    options->compile.data = session->options->data;
     options->seed = session->options->seed.value;
     cm_executable *executable;
     cm_error *error;

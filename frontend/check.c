@@ -75,7 +75,7 @@ bool program_check(Program *program, ProgramVisit *visit, DiagSink *diags)
         check_entry(program, &program->entries.items[i], program->entry_decls.items[i], visit, diags);
     for (int i = 0; i < file->decls.count; i++) {
         const Decl *decl = file->decls.items[i];
-        Entry entry = {ENTRY_fn, decl->name, NULL, decl->name_span};
+        Entry entry = {.kind = ENTRY_fn, .name = decl->name, .span = decl->name_span};
         if (decl->kind == DECL_model && !decl->value)
             check_entry(program, &entry, decl, visit, diags);
     }

@@ -78,7 +78,7 @@ const Module *env_module(const Env *env);
 Env *elab_module_env(Elab *el, const Module *module);
 /* A name of a file: its declarations; null if it has none of that name. */
 const Value *module_lookup(Elab *el, const Module *module, const char *name);
-const Value *constant_without_type(Elab *el, const Decl *decl, const Value *value); /* of a file or a model */
+const Value *constant_without_type(Elab *el, const Decl *decl, const Value *value);  /* of a file or a model */
 const Value *elab_lookup(Elab *el, const Env *env, const char *name, Span at);       /* reports what is unknown */
 const Value *elab_lookup_owner(Elab *el, const Env *env, const char *name, Span at); /* of a name before a dot */
 
@@ -402,7 +402,8 @@ typedef struct EntryBuild { /* a specialisation under way */
     int binding_count;
     SampleSizes *samples; /* program_check: sizes for the axes that nobody gave one, else null */
     int sample_count;
-    Env *border; /* the scope from which the entry is called */
+    const DataSet *data; /* what the parameters of an eval are fields of; may be null */
+    Env *border;         /* the scope from which the entry is called */
 } EntryBuild;
 
 const Value *entry_input(EntryBuild *build, PortRole role, const char *path, DType dtype, const Shape *shape, Span at);

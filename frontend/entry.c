@@ -174,8 +174,8 @@ static const Value *input_of_type(EntryBuild *build, const TypeExpr *type, const
     return &value_poison;
 }
 
-/* The data set whose fields an `eval` may name: the one of a run, else the first. */
-static const DataSet *elab_data(const Program *program)
+/* The data set whose fields an `eval` may name if nobody chose one: that of a run, else the first. */
+static const DataSet *usual_data(const Program *program)
 {
     for (int i = 0; i < program->trains.count; i++) {
         if (program->trains.items[i]->data)
@@ -186,7 +186,7 @@ static const DataSet *elab_data(const Program *program)
 
 static const Value *input_from_data(EntryBuild *build, const Param *param)
 {
-    const DataSet *set = elab_data(build->el->program);
+    const DataSet *set = build->data;
     const TypeExpr *type = param->type;
     if (!set || !type || type->kind != TYPE_tensor || !type->axes.count)
         return NULL;
@@ -387,6 +387,7 @@ Specialised *specialise(const Program *program, Arena *arena, const Entry *entry
     Elab *el = elab_new(arena, program, diags);
     elab_open(el, entry->kind == ENTRY_init ? arena_printf(arena, "init_%s", entry->name) : entry->name);
     EntryBuild build = {.el = el, .bindings = bindings, .binding_count = binding_count, .samples = samples};
+    build.data = entry->data ? entry->data : usual_data(program);
     build.out = arena_new_of(arena, Specialised);
     build.out->module = el->module;
     build.out->func = el->root->func;

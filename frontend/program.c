@@ -345,7 +345,7 @@ static void load_prelude(Loader *loader)
 
 static void add_entry(Program *program, EntryKind kind, const char *name, const char *doc, Span span, const Decl *decl)
 {
-    Entry entry = {kind, name, doc, span};
+    Entry entry = {.kind = kind, .name = name, .doc = doc, .span = span};
     list_push(program->arena, &program->entries, entry);
     list_push(program->arena, &program->entry_decls, decl);
 }
@@ -522,9 +522,10 @@ Specialised *program_specialise(Program *program, Arena *arena, const Entry *ent
                                 DiagSink *diags)
 {
     for (int i = 0; i < program->entries.count; i++) {
-        const Entry *own = &program->entries.items[i];
-        if (own->kind == entry->kind && !strcmp(own->name, entry->name))
-            return specialise(program, arena, own, program->entry_decls.items[i], bindings, binding_count, NULL, diags);
+        Entry own = program->entries.items[i];
+        own.data = entry->data;
+        if (own.kind == entry->kind && !strcmp(own.name, entry->name))
+            return specialise(program, arena, &own, program->entry_decls.items[i], bindings, binding_count, NULL, diags);
     }
     diag_report(diags, DIAG_unknown_name, entry->span, "the program has no entry `%s`", entry->name);
     return NULL;

@@ -33,6 +33,7 @@ typedef struct Entry {
     const char *name; /* "two_step"; train: its name; init: the name of a model set, as in EntryPort.path's first part */
     const char *doc;
     Span span;
+    const struct DataSet *data; /* eval: the set whose fields its parameters get; null: that of a run, else the first */
 } Entry;
 int program_entry_count(const Program *program);
 const Entry *program_entry(const Program *program, int index);

@@ -226,10 +226,11 @@ typedef struct cm_compile_options {
     int no_fuse;          /* 1: a kernel for each node, to find a fault of the compiler */
     int64_t memory_limit; /* bytes that a run may use besides its inputs and results; 0: no limit */
     cm_precision precision;
+    const char *data; /* of an eval: the data set whose fields its parameters get; null: that of a run */
 } cm_compile_options;
 
 /* An entry that needs more memory than the machine has free is refused here, before it runs (CM_OUT_OF_MEMORY).  It is compiled
- * once for each device, precision and sizes: a second call gives the same executable.  `entry` null: the only
+ * once for each device, precision, data set and sizes: a second call gives the same executable.  `entry` null: the only
  * entry of the program that is a fn, or the only one at all. */
 CM_API cm_status cm_compile(cm_program *program, const char *entry, const cm_compile_options *options,
                             cm_executable **executable, cm_error **error);
@@ -416,12 +417,13 @@ typedef struct cm_sample_options {
     size_t input_count;
 } cm_sample_options;
 
-/* Compiles and runs an entry, and gives its results by name.  `entry` null: the only sample entry. */
+/* Compiles and runs a sample entry or a function, and gives its results by name.  `entry` null: the only sample entry. */
 CM_API cm_status cm_sample(cm_program *program, const char *entry, const cm_sample_options *options, cm_parameters **results,
                            cm_error **error);
 
 /* Runs an eval entry over a data set and averages its results, each batch by its number of samples; the last, smaller batch
- * is compiled for its own size.  `data` null: that of the program's only train block.  An entry without data runs once.
+ * is compiled for its own size.  `data` null: that of the program's only train block.  Its fields come by
+ * its own functions.  An entry without data runs once.
  * Results are f64. */
 CM_API cm_status cm_evaluate(cm_program *program, const char *entry, const char *data, const cm_sample_options *options,
                              cm_parameters **results, cm_error **error);

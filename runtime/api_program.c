@@ -551,11 +551,14 @@ cm_status program_specialise_entry(ApiCall *call, cm_program *program, Arena *ar
 {
     Binding *bindings = NULL;
     cm_status status = take_options(call, options, &bindings);
+    Entry chosen = *entry;
+    if (status == CM_OK && options->data)
+        status = program_choose_data(call, program, options->data, &chosen.data);
     if (status != CM_OK)
         return status;
     api_lock(call, &program->mutex);
     api_borrow_arena(call, program->arena);
-    *specialised = program_specialise(program->program, arena, entry, bindings, (int)options->binding_count, &call->diags);
+    *specialised = program_specialise(program->program, arena, &chosen, bindings, (int)options->binding_count, &call->diags);
     api_unlock(call);
     return *specialised && !call->diags.list.count ? CM_OK : api_blame_program(call);
 }

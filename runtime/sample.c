@@ -14,13 +14,12 @@ typedef struct SampleCall {
     cm_executable *held; /* dropped at the end if it is still here */
 } SampleCall;
 
-static cm_status start(ApiCall *call, SampleCall *sample, int kind, const Entry **entry)
+static void start(ApiCall *call, SampleCall *sample)
 {
     API_OPTIONS(sample->compile, &sample->options.compile);
     sample->results = parameters_new(call->context);
     if (!sample->results)
         api_no_memory(call);
-    return program_choose_entry(call, sample->program, sample->entry, kind, entry);
 }
 
 static cm_status finish(SampleCall *sample, cm_status status, cm_parameters **results)
@@ -39,11 +38,21 @@ static cm_run_options run_options(const SampleCall *sample)
 
 /* ---- sampling ---- */
 
+/* By name a function, too. */
+static cm_status choose_sample(ApiCall *call, const SampleCall *sample, const Entry **entry)
+{
+    if (sample->entry && program_choose_entry(call, sample->program, sample->entry, ENTRY_fn, entry) == CM_OK)
+        return CM_OK;
+    call->reason = NULL;
+    return program_choose_entry(call, sample->program, sample->entry, ENTRY_sample, entry);
+}
+
 static cm_status sample_body(ApiCall *call, void *parameters)
 {
     SampleCall *sample = parameters;
     const Entry *entry;
-    cm_status status = start(call, sample, ENTRY_sample, &entry);
+    start(call, sample);
+    cm_status status = choose_sample(call, sample, &entry);
     if (status == CM_OK)
         status = executable_compile(call, sample->program, entry, &sample->compile);
     if (status != CM_OK)
@@ -173,7 +182,10 @@ static cm_status evaluate_body(ApiCall *call, void *parameters)
 {
     SampleCall *sample = parameters;
     const Entry *entry;
-    cm_status status = start(call, sample, ENTRY_eval, &entry);
+    start(call, sample);
+    if (sample->data)
+        sample->compile.data = sample->data;
+    cm_status status = program_choose_entry(call, sample->program, sample->entry, ENTRY_eval, &entry);
     if (status == CM_OK)
         status = executable_compile(call, sample->program, entry, &sample->compile);
     if (status != CM_OK)
@@ -184,7 +196,7 @@ static cm_status evaluate_body(ApiCall *call, void *parameters)
     call->executable = NULL; /* generators of the data use its place */
     const DataSet *declared;
     Dataset *data = NULL;
-    status = program_choose_data(call, sample->program, sample->data, &declared);
+    status = program_choose_data(call, sample->program, sample->compile.data, &declared);
     if (status == CM_OK)
         status = dataset_open_for(call, sample->program, declared, executable, &sample->compile, call->arena, &data);
     api_drop_executable(call);

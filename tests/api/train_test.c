@@ -7,6 +7,7 @@
 
 static const char text[] =
     "dim D = 2\n"
+    "fn three() = 3.0\n"
     "fn cloud[N]() -> f32[N, D] {\n"
     "  let z ~ normal[N, D]\n"
     "  0.1 * z + 0.5\n"
@@ -253,6 +254,10 @@ START_TEST(samples_use_the_averaged_weights)
     ck_assert_ptr_null(nothing);
     expect_failure(CM_INVALID_ARGUMENT, "train", cm_sample(fixture.program, "fitting", &options, &nothing, &error));
     cm_parameters_free(samples);
+    expect_ok(cm_sample(fixture.program, "three", NULL, &samples, &error)); /* a plain function is an entry, too */
+    expect_ok(cm_parameters_get(samples, "result", &array, &error));
+    ck_assert_float_eq(*(float *)array.data, 3);
+    cm_parameters_free(samples);
     cm_parameters_free(again);
     cm_parameters_free(weights);
     close_fixture(fixture);
@@ -284,6 +289,39 @@ START_TEST(evaluation_covers_every_sample_once)
     cm_parameters_free(weights);
     cm_parameters_free(data);
     close_fixture(fixture);
+}
+END_TEST
+
+/* The functions behind a field are those of the set that is named: here the samples are 1, and twice, thrice and once them. */
+START_TEST(each_data_set_has_its_own_functions)
+{
+    static const char sets[] = "fn one[N]() -> f32[N, D: 1] = ones[N, D: 1]\n"
+                               "model Net() { param w: f32 = ones }\n"
+                               "loss fit(net: Net, x: f32[B, D: 1]) -> f32 = mean(net.w * x)\n"
+                               "data twice = { x: generate(N = 6, one) |> (v => 2 * v) }\n"
+                               "data thrice = { x: generate(N = 6, one) |> (v => 3 * v), y: generate(N = 6, one) }\n"
+                               "data plain = { x: generate(N = 6, one) }\n"
+                               "train { loss = fit, data = twice, optimizer = sgd(lr = 0.1) }\n"
+                               "eval middle(x: f32[B, D: 1])[B = 4] -> f32 = mean(x)\n"
+                               "eval other(y: f32[B, D: 1])[B = 4] -> f32 = mean(y)\n";
+    static const struct {
+        const char *entry, *data;
+        double mean;
+    } cases[] = {
+        {"middle", NULL, 2}, {"middle", "twice", 2}, {"middle", "thrice", 3}, {"middle", "plain", 1}, {"other", "thrice", 1}};
+    cm_error *error = NULL;
+    cm_context *context = test_context(1);
+    cm_program *program = test_program(context, sets);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cm_parameters *result;
+        cm_array value;
+        expect_ok(cm_evaluate(program, cases[i].entry, cases[i].data, NULL, &result, &error));
+        expect_ok(cm_parameters_get(result, "result", &value, &error));
+        ck_assert_double_eq(*(double *)value.data, cases[i].mean);
+        cm_parameters_free(result);
+    }
+    cm_program_free(program);
+    cm_context_free(context);
 }
 END_TEST
 
@@ -350,6 +388,7 @@ static TCase *training_case(void)
     tcase_add_test(test, a_value_that_is_not_finite_is_named);
     tcase_add_test(test, samples_use_the_averaged_weights);
     tcase_add_test(test, evaluation_covers_every_sample_once);
+    tcase_add_test(test, each_data_set_has_its_own_functions);
     tcase_add_test(test, first_weights_follow_from_the_seed);
     tcase_add_test(test, wrong_trainings_are_refused);
     return test;

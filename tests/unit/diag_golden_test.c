@@ -63,7 +63,7 @@ static Entry find_entry(const Program *program, const char *name)
         if (!strcmp(program_entry(program, i)->name, name))
             return *program_entry(program, i);
     }
-    return (Entry){ENTRY_fn, name, NULL, {0}};
+    return (Entry){.kind = ENTRY_fn, .name = name};
 }
 
 /* `# specialise: f B=4 C=8`: what only the sizes of one call show, compiled if it says `# memory: 100`, in bytes. */
