@@ -17,6 +17,7 @@ typedef struct PlanBuffer {
     const void *data;  /* CONSTANT */
     const char *name;
     int first, last;   /* ARENA: the steps between which it lives */
+    Span span;         /* of the step that is the first to use it */
 } PlanBuffer;
 
 typedef enum PlanStepKind { STEP_LAUNCH, STEP_COPY, STEP_FILL_ZERO, STEP_FOR, STEP_WHILE, STEP_IF } PlanStepKind;

@@ -16,6 +16,7 @@ typedef struct LoopSpan {
 typedef struct Placing {
     Plan *plan;
     int clock;
+    Span at; /* of the step that is walked */
     LIST(LoopSpan) loops; /* inner ones before those around them */
 } Placing;
 
@@ -26,8 +27,10 @@ static void touch(Placing *placing, int buffer)
     if (buffer < 0)
         return;
     PlanBuffer *info = &placing->plan->buffers.items[buffer];
-    if (info->first < 0)
+    if (info->first < 0) {
         info->first = placing->clock;
+        info->span = placing->at;
+    }
     info->last = placing->clock;
 }
 
@@ -54,6 +57,7 @@ static void touch_step(Placing *placing, const PlanStep *step)
 {
     bool loops = step->kind == STEP_FOR || step->kind == STEP_WHILE;
     placing->clock++;
+    placing->at = step->span;
     for (int i = 0; i < step->args.count; i++)
         touch(placing, step->args.items[i]);
     touch(placing, step->trip);
@@ -193,11 +197,12 @@ static void report_limit(const Plan *plan, int64_t limit, DiagSink *diags)
         if (in_arena(buffer) && (!largest || buffer->bytes > largest->bytes))
             largest = buffer;
     }
-    diag_report(diags, DIAG_memory_limit, (Span){0}, "'%s' needs %lld bytes for its values; at most %lld are allowed",
+    Span place = largest ? largest->span : (Span){0};
+    diag_report(diags, DIAG_memory_limit, place, "'%s' needs %lld bytes for its values; at most %lld are allowed",
                 plan->name, (long long)plan->arena_bytes, (long long)limit);
     if (largest)
-        diag_note(diags, (Span){0}, "the largest, %s, has %lld", largest->name ? largest->name : "one without a name",
-                  (long long)largest->bytes);
+        diag_note(diags, (Span){0}, "the largest, %s, has %lld%s", largest->name ? largest->name : "one without a name",
+                  (long long)largest->bytes, place.source ? ": it is made there" : "");
 }
 
 bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags)
