@@ -120,8 +120,8 @@ void arguments_free(Arguments *arguments);
 
 bool needs_weights(const cm_executable *executable);
 /* From --weights, else from out/NAME or beside the file, or from the seed if --untrained.  Leaves null if there are none.
- * `executable` says which models there are; null where --weights may name any. */
-int session_weights(Session *session, const cm_executable *executable, cm_parameters **weights);
+ * `executable` says which models there are; null where --weights may name any.  First weights are those of `entry`. */
+int session_weights(Session *session, const char *entry, const cm_executable *executable, cm_parameters **weights);
 /* The folder of a train run: out/NAME. */
 void run_directory(char *path, size_t size, const char *train);
 /* The name of the only train block, or null. */

@@ -84,7 +84,7 @@ static int run_compiled(Session *session, cm_executable *executable, Arguments *
     Results results = {0};
     int code = arguments_settle(session, arguments, executable);
     if (code == STATUS_DONE && needs_weights(executable))
-        code = session_weights(session, executable, &weights);
+        code = session_weights(session, entry, executable, &weights);
     if (code == STATUS_DONE && !allocate_results(executable, &results))
         code = report_failure(options, CM_OUT_OF_MEMORY, NULL);
     if (code == STATUS_DONE) {

@@ -47,7 +47,7 @@ static int prepare(Session *session, const char *entry, Arguments *arguments, cm
         return report_failure(session->options, status, error);
     int code = arguments_settle(session, arguments, executable);
     if (code == STATUS_DONE && needs_weights(executable))
-        code = session_weights(session, session->several ? NULL : executable, &options->parameters);
+        code = session_weights(session, entry, session->several ? NULL : executable, &options->parameters);
     if (code == STATUS_DONE && needs_weights(executable) && !options->parameters)
         code = usage_error("there are no weights for %s: train first (cmc train %s), or give --weights", entry, session->path);
     cm_executable_output(executable, 0, first);

@@ -236,7 +236,7 @@ int verb_train(const Options *options)
     bool stopped = false;
     int code = session_open(&session, options, true);
     if (code == STATUS_DONE && options->weights.count)
-        code = session_weights(&session, NULL, &weights);
+        code = session_weights(&session, NULL, NULL, &weights);
     if (code == STATUS_DONE) {
         cm_training_options create = {.size = sizeof create,
                                       .device = options->device,

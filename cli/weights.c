@@ -119,7 +119,7 @@ static int check_models(const Session *session, const cm_executable *executable)
     return STATUS_DONE;
 }
 
-int session_weights(Session *session, const cm_executable *executable, cm_parameters **weights)
+int session_weights(Session *session, const char *entry, const cm_executable *executable, cm_parameters **weights)
 {
     const TextList *given = &session->options->weights;
     char path[PATH_SIZE];
@@ -134,7 +134,8 @@ int session_weights(Session *session, const cm_executable *executable, cm_parame
     bool untrained = session->options->untrained, found = !whole && !untrained && find_weights(session, path, sizeof path);
     if (!found && !untrained && !given->count)
         return STATUS_DONE;
-    cm_status status = untrained ? cm_parameters_create(session->program, session->options->seed.value, weights, &error)
+    int64_t seed = session->options->seed.value;
+    cm_status status = untrained ? cm_parameters_create_for(session->program, entry, seed, weights, &error)
                                  : cm_parameters_create_empty(session->context, weights, &error);
     if (!status && found)
         status = add_file(session, path, NULL, *weights, &error);

@@ -361,13 +361,26 @@ static bool is_entry(const Decl *decl)
     return true;
 }
 
-static bool has_init(const Program *program, const char *name)
+static bool same_entry(const Entry *a, const Entry *b)
 {
+    bool same_model = a->model && b->model ? !strcmp(a->model, b->model) : a->model == b->model;
+    return a->kind == b->kind && !strcmp(a->name, b->name) && same_model;
+}
+
+static bool is_model(const TypeExpr *type)
+{
+    return type && type->kind == TYPE_named && strcmp(type->name, "key");
+}
+
+static void add_init(Program *program, const Param *param, const Decl *decl)
+{
+    Entry init = {.kind = ENTRY_init, .name = param->name, .span = param->type->span, .model = param->type->name};
     for (int i = 0; i < program->entries.count; i++) {
-        if (program->entries.items[i].kind == ENTRY_init && !strcmp(program->entries.items[i].name, name))
-            return true;
+        if (same_entry(&program->entries.items[i], &init))
+            return;
     }
-    return false;
+    list_push(program->arena, &program->entries, init);
+    list_push(program->arena, &program->entry_decls, decl);
 }
 
 static void add_entries(Program *program)
@@ -389,9 +402,8 @@ static void add_entries(Program *program)
     for (int i = 0; i < count; i++) {
         const Decl *decl = program->entry_decls.items[i];
         for (int p = 0; p < decl->params.count; p++) {
-            const TypeExpr *type = decl->params.items[p].type;
-            if (type && type->kind == TYPE_named && strcmp(type->name, "key") && !has_init(program, decl->params.items[p].name))
-                add_entry(program, ENTRY_init, decl->params.items[p].name, NULL, type->span, decl);
+            if (is_model(decl->params.items[p].type))
+                add_init(program, &decl->params.items[p], decl);
         }
         if (decl->kind == DECL_train)
             add_entry(program, ENTRY_init, arena_printf(program->arena, "opt.%s", decl->name), NULL, decl->name_span, decl);
@@ -406,6 +418,61 @@ int program_entry_count(const Program *program)
 const Entry *program_entry(const Program *program, int index)
 {
     return &program->entries.items[index];
+}
+
+static const Decl *entry_decl(const Program *program, const Entry *entry)
+{
+    for (int i = 0; i < program->entries.count; i++) {
+        if (same_entry(&program->entries.items[i], entry))
+            return program->entry_decls.items[i];
+    }
+    return NULL;
+}
+
+static bool has_model(const Decl *decl, const Entry *init)
+{
+    for (int i = 0; i < decl->params.count; i++) {
+        const Param *param = &decl->params.items[i];
+        if (is_model(param->type) && !strcmp(param->name, init->name) && !strcmp(param->type->name, init->model))
+            return true;
+    }
+    return false;
+}
+
+static bool mentions(const Expr *expr, const char *name)
+{
+    if (!expr || (expr->kind == EXPR_name && !strcmp(expr->name, name)))
+        return expr != NULL;
+    bool found = mentions(expr->a, name) || mentions(expr->b, name) || mentions(expr->c, name);
+    for (int i = 0; i < expr->items.count; i++)
+        found |= mentions(expr->items.items[i], name);
+    for (int i = 0; i < expr->fields.count; i++)
+        found |= mentions(expr->fields.items[i].value, name);
+    return found;
+}
+
+/* A run takes the models of the losses of this file that it names; if it names none, all. */
+static bool run_takes(const Program *program, const Decl *train, const Entry *init)
+{
+    const Expr *losses = train_field(program, train, "loss");
+    bool named = false;
+    for (int i = 0; i < program->entries.count; i++) {
+        const Decl *decl = program->entry_decls.items[i];
+        if (decl->kind == DECL_train || !mentions(losses, decl->name))
+            continue;
+        if (has_model(decl, init))
+            return true;
+        named = true;
+    }
+    return !named;
+}
+
+bool program_takes(const Program *program, const Entry *entry, const Entry *init)
+{
+    const Decl *decl = entry_decl(program, entry);
+    if (!decl || !init->model)
+        return decl && decl == entry_decl(program, init);
+    return entry->kind == ENTRY_train ? run_takes(program, decl, init) : has_model(decl, init);
 }
 
 const Decl *program_find(const Program *program, DeclKind kind, const char *name)
@@ -524,7 +591,7 @@ Specialised *program_specialise(Program *program, Arena *arena, const Entry *ent
     for (int i = 0; i < program->entries.count; i++) {
         Entry own = program->entries.items[i];
         own.data = entry->data;
-        if (own.kind == entry->kind && !strcmp(own.name, entry->name))
+        if (same_entry(&own, entry))
             return specialise(program, arena, &own, program->entry_decls.items[i], bindings, binding_count, NULL, diags);
     }
     diag_report(diags, DIAG_unknown_name, entry->span, "the program has no entry `%s`", entry->name);

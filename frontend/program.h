@@ -33,10 +33,13 @@ typedef struct Entry {
     const char *name; /* "two_step"; train: its name; init: the name of a model set, as in EntryPort.path's first part */
     const char *doc;
     Span span;
+    const char *model;          /* init: the model, as its type is written: functions may give one name to several; opt: null */
     const struct DataSet *data; /* eval: the set whose fields its parameters get; null: that of a run, else the first */
 } Entry;
 int program_entry_count(const Program *program);
 const Entry *program_entry(const Program *program, int index);
+/* Whether the initialiser makes weights, or a state of the optimiser, that the entry takes. */
+bool program_takes(const Program *program, const Entry *entry, const Entry *init);
 
 /* Whether functions of f32 may be computed by short polynomials: `precision = fast`, in the file or as a setting. */
 bool program_is_fast(const Program *program);

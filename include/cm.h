@@ -288,8 +288,11 @@ CM_API cm_status cm_executable_output(const cm_executable *executable, size_t in
 
 typedef struct cm_parameters cm_parameters;
 
-/* The weights of every model that the program trains, samples or evaluates with, drawn from the seed. */
+/* The weights of every model that the program trains, samples or evaluates with, drawn from the seed.  Where functions give
+ * one name to different models it is that of the first; cm_parameters_create_for makes those that an entry takes. */
 CM_API cm_status cm_parameters_create(cm_program *program, int64_t seed, cm_parameters **parameters, cm_error **error);
+CM_API cm_status cm_parameters_create_for(cm_program *program, const char *entry, int64_t seed, cm_parameters **parameters,
+                                          cm_error **error);
 CM_API cm_status cm_parameters_create_empty(cm_context *context, cm_parameters **parameters, cm_error **error);
 /* What a file holds: .safetensors, .npy, one array of an .npz (FILE.npz:NAME), .png, idx files (.gz, *ubyte), or a folder of
  * .png.  An array without a name of its own is named after the file. */

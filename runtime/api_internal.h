@@ -185,9 +185,10 @@ cm_parameters *parameters_new(cm_context *context);                        /* nu
 Array *parameters_find(const cm_parameters *parameters, const char *name); /* null if absent */
 /* A new zeroed array; the name must not be there yet.  Leaves through the call if memory is short. */
 Array *parameters_add(ApiCall *call, cm_parameters *parameters, const char *name, IrType type);
-/* Runs the program's init entries under the seed; adds every output whose name is not in the set yet. */
-cm_status parameters_initialise(ApiCall *call, cm_program *program, const cm_compile_options *options, uint64_t seed,
-                                cm_parameters *parameters);
+/* Runs the init entries that make what the entry takes, or all if it is null; adds every output whose name is not in the set
+ * yet. */
+cm_status parameters_initialise(ApiCall *call, cm_program *program, const Entry *taker, const cm_compile_options *options,
+                                uint64_t seed, cm_parameters *parameters);
 const char *parameters_write(Arena *arena, const cm_parameters *parameters, const char *path, const cm_save_options *options);
 
 /* ---- data ---- */

@@ -161,12 +161,12 @@ cm_status cm_parameters_set(cm_parameters *parameters, const char *name, const c
 
 /* ---- making ---- */
 
-cm_status parameters_initialise(ApiCall *call, cm_program *program, const cm_compile_options *options, uint64_t seed,
-                                cm_parameters *parameters)
+cm_status parameters_initialise(ApiCall *call, cm_program *program, const Entry *taker, const cm_compile_options *options,
+                                uint64_t seed, cm_parameters *parameters)
 {
     for (int i = 0; i < program_entry_count(program->program); i++) {
         const Entry *entry = program_entry(program->program, i);
-        if (entry->kind != ENTRY_init)
+        if (entry->kind != ENTRY_init || (taker && !program_takes(program->program, taker, entry)))
             continue;
         cm_status status = executable_compile(call, program, entry, options);
         if (status != CM_OK)
@@ -188,7 +188,7 @@ cm_status parameters_initialise(ApiCall *call, cm_program *program, const cm_com
 typedef struct MakeCall {
     cm_program *program;
     int64_t seed;
-    const char *path;
+    const char *entry, *path;
     cm_parameters *parameters;
 } MakeCall;
 
@@ -202,9 +202,12 @@ static cm_status create_body(ApiCall *call, void *parameters)
 {
     MakeCall *make = parameters;
     cm_compile_options options = {0};
+    const Entry *taker = NULL;
     cm_status status = make_set(call, make);
+    if (status == CM_OK && make->entry)
+        status = program_choose_entry(call, make->program, make->entry, -1, &taker);
     if (status == CM_OK && make->program)
-        status = parameters_initialise(call, make->program, &options, (uint64_t)make->seed, make->parameters);
+        status = parameters_initialise(call, make->program, taker, &options, (uint64_t)make->seed, make->parameters);
     return status;
 }
 
@@ -223,6 +226,17 @@ cm_status cm_parameters_create(cm_program *program, int64_t seed, cm_parameters 
     if (!program || !parameters)
         return api_misuse(error, "cm_parameters_create: a null program or place for the set");
     MakeCall call = {.program = program, .seed = seed};
+    return finish(&call, api_run(program->context, error, create_body, &call), parameters);
+}
+
+cm_status cm_parameters_create_for(cm_program *program, const char *entry, int64_t seed, cm_parameters **parameters,
+                                   cm_error **error)
+{
+    if (parameters)
+        *parameters = NULL;
+    if (!program || !entry || !parameters)
+        return api_misuse(error, "cm_parameters_create_for: a null program, entry or place for the set");
+    MakeCall call = {.program = program, .entry = entry, .seed = seed};
     return finish(&call, api_run(program->context, error, create_body, &call), parameters);
 }
 

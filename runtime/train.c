@@ -314,7 +314,8 @@ static cm_status create_body(ApiCall *call, void *parameters)
     call->executable = NULL;
     status = take_weights(call, training, create->options.weights);
     if (status == CM_OK)
-        status = parameters_initialise(call, create->program, &training->options, training->seed, training->initial);
+        status = parameters_initialise(call, create->program, training->entry, &training->options, training->seed,
+                                       training->initial);
     if (status == CM_OK)
         status = make_state(call, training);
     if (status == CM_OK)

@@ -29,6 +29,7 @@ START_TEST(null_handles_are_refused)
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_run(NULL, NULL, NULL, 0, NULL, 0, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_infer_bindings(NULL, "f", NULL, 0, NULL, 0, &count, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_parameters_create(NULL, 0, &parameters, &error));
+    expect_failure(CM_INVALID_ARGUMENT, "null", cm_parameters_create_for(NULL, "f", 0, &parameters, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_parameters_create_empty(NULL, &parameters, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_parameters_load(context, NULL, &parameters, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_parameters_load_data(NULL, NULL, &parameters, &error));

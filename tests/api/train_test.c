@@ -325,6 +325,44 @@ START_TEST(each_data_set_has_its_own_functions)
 }
 END_TEST
 
+/* Two runs and two functions whose models share a name, and the name of a weight. */
+START_TEST(one_name_for_two_models)
+{
+    static const char both[] = "model A() { param w: f32[T: 2] = full(2.0) }\n"
+                               "model B() { param w: f32[T: 3] = full(3.0) }\n"
+                               "fn of_a(net: A) = net.w\n"
+                               "fn of_b(net: B) = net.w\n"
+                               "loss fit_a(net: A) -> f32 = sum(net.w)\n"
+                               "loss fit_b(net: B) -> f32 = sum(net.w)\n"
+                               "train a { loss = fit_a, optimizer = sgd(lr = 1.0, momentum = 0.5), steps = 1 }\n"
+                               "train b { loss = fit_b, optimizer = sgd(lr = 1.0, momentum = 0.5), steps = 1 }\n";
+    static const char *const functions[] = {"of_a", "of_b"}, *const runs[] = {"a", "b"};
+    cm_error *error = NULL;
+    cm_context *context = test_context(1);
+    cm_program *program = test_program(context, both);
+    cm_parameters *set;
+    cm_array w;
+    for (int i = 0; i < 2; i++) {
+        cm_training *training;
+        expect_ok(cm_parameters_create_for(program, functions[i], 0, &set, &error));
+        expect_ok(cm_parameters_get(set, "net.w", &w, &error));
+        ck_assert_int_eq(w.dim[0], i + 2);
+        cm_parameters_free(set);
+        expect_ok(cm_training_create(program, runs[i], NULL, &training, &error));
+        expect_ok(cm_training_run(training, NULL, NULL, &error));
+        expect_ok(cm_training_weights(training, &set, &error));
+        expect_ok(cm_parameters_get(set, "net.w", &w, &error));
+        ck_assert_int_eq(w.dim[0], i + 2);
+        ck_assert_float_eq(((float *)w.data)[i + 1], (float)i + 1); /* 1 less than at the start */
+        cm_parameters_free(set);
+        cm_training_free(training);
+    }
+    expect_failure(CM_INVALID_ARGUMENT, "of_c", cm_parameters_create_for(program, "of_c", 0, &set, &error));
+    cm_program_free(program);
+    cm_context_free(context);
+}
+END_TEST
+
 START_TEST(first_weights_follow_from_the_seed)
 {
     static const char drawn[] =
@@ -389,6 +427,7 @@ static TCase *training_case(void)
     tcase_add_test(test, samples_use_the_averaged_weights);
     tcase_add_test(test, evaluation_covers_every_sample_once);
     tcase_add_test(test, each_data_set_has_its_own_functions);
+    tcase_add_test(test, one_name_for_two_models);
     tcase_add_test(test, first_weights_follow_from_the_seed);
     tcase_add_test(test, wrong_trainings_are_refused);
     return test;
