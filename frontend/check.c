@@ -79,5 +79,6 @@ bool program_check(Program *program, ProgramVisit *visit, DiagSink *diags)
         if (decl->kind == DECL_model && !decl->value)
             check_entry(program, &entry, decl, visit, diags);
     }
+    check_names(program, diags);
     return diags->list.count + diags->dropped == before;
 }

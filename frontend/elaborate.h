@@ -432,6 +432,7 @@ bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink 
 extern const char *const train_keys[];                                               /* of a train block; ends in null */
 const Expr *train_field(const Program *program, const Decl *decl, const char *name); /* with settings; null if absent */
 bool train_loss(Elab *el, const Program *program, const Decl *decl, const Value **loss);
+void check_names(const Program *program, DiagSink *diags); /* of functions that nothing elaborates */
 Specialised *specialise(const Program *program, Arena *arena, const Entry *entry, const Decl *decl, const Binding *bindings,
                         int binding_count, SampleSizes *samples, DiagSink *diags);
 
