@@ -22,10 +22,13 @@ static void make_up(const cm_port *port, cm_array *array, uint32_t *state)
 }
 
 /* A set with an array for every input that the caller has to give; optimiser state is zero, as at a run's start. */
-static cm_status make_inputs(const Session *session, const cm_executable *executable, cm_parameters **set, cm_error **error)
+static cm_status make_inputs(const Session *session, const cm_executable *executable, const char *entry, cm_parameters **set,
+                             cm_error **error)
 {
     uint32_t state = 1;
-    cm_status status = cm_parameters_create(session->program, session->options->seed.value, set, error);
+    int64_t seed = session->options->seed.value;
+    cm_status status = entry ? cm_parameters_create_for(session->program, entry, seed, set, error)
+                             : cm_parameters_create(session->program, seed, set, error);
     cm_port port;
     for (size_t i = 0; !status && cm_executable_input(executable, i, &port) == CM_OK; i++) {
         cm_array array;
@@ -93,7 +96,7 @@ static int bench(Session *session, cm_executable *executable, const char *entry)
     double *seconds = calloc((size_t)count, sizeof *seconds);
     cm_parameters *set = NULL;
     cm_error *error = NULL;
-    cm_status status = seconds ? make_inputs(session, executable, &set, &error) : CM_OUT_OF_MEMORY;
+    cm_status status = seconds ? make_inputs(session, executable, entry, &set, &error) : CM_OUT_OF_MEMORY;
     cm_run_options run = {.size = sizeof run, .parameters = set, .seed = options->seed.value, .steps = 1};
     if (!status)
         status = time_runs(executable, &run, seconds, count, &error);
