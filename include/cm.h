@@ -215,7 +215,7 @@ typedef struct cm_binding { /* the size of a generic axis of the entry: "B", 64 
 typedef enum cm_precision {
     CM_PRECISION_PROGRAM = 0, /* as the program or its settings say */
     CM_PRECISION_EXACT,
-    CM_PRECISION_FAST /* exp, log, sigmoid, erf and pow of f32 by shorter polynomials */
+    CM_PRECISION_FAST /* functions such as exp, sigmoid and erf of f32 by shorter polynomials */
 } cm_precision;
 
 typedef struct cm_compile_options {

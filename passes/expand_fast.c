@@ -1,5 +1,6 @@
-/* precision = fast: functions of f32 by short polynomials, with relative errors as passes/expand_bounds.def states them.  What
- * is not here is computed as ever, since there is little to gain: most of its work is not the polynomial. */
+/* precision = fast: functions of f32 by short polynomials, with errors as passes/expand_bounds.def states them.  Those that
+ * only take a shorter series or one of these functions do so in expand_math.c: sin, cos, tan, log1p, pow.  The others, which
+ * programs call seldom, are exact. */
 #include "passes/expand_build.h"
 
 #include <math.h>
@@ -49,17 +50,22 @@ static KRef fast_tanh(E *e, const KRef *x)
 }
 
 /* x = 2^power (1 + f), 1 + f between sqrt(1/2) and sqrt(2): power ln 2 + f P(f). */
-static KRef fast_log(E *e, const KRef *x)
+KRef expand_fast_log(Expander *e, KRef x)
 {
-    KRef small = test(e, OP_lt, x[0], num(e, 0x1p-126)), zero = num(e, 0), infinity = num(e, INFINITY);
-    KRef bits = bits_of(e, either(e, small, mul(e, x[0], num(e, 0x1p24)), x[0]));
+    KRef small = test(e, OP_lt, x, num(e, 0x1p-126)), zero = num(e, 0), infinity = num(e, INFINITY);
+    KRef bits = bits_of(e, either(e, small, mul(e, x, num(e, 0x1p24)), x));
     KRef power = shifted(e, OP_shr, int2(e, OP_sub, bits, expand_bits(e, SQRT_HALF_BITS[0])), MANTISSA[0]);
     KRef f = sub(e, float_of(e, int2(e, OP_sub, bits, shifted(e, OP_shl, power, MANTISSA[0]))), num(e, 1));
     KRef whole = sub(e, real1(e, OP_cast, power), either(e, small, num(e, 24), zero));
     KRef y = fused(e, whole, num(e, 0.69314718055994531), mul(e, f, polynomial(e, SERIES_log_fast, f)));
-    KRef outside = either(e, test(e, OP_eq, x[0], zero), num(e, -INFINITY), num(e, NAN));
-    y = either(e, test(e, OP_lt, zero, x[0]), y, outside);
-    return either(e, test(e, OP_eq, x[0], infinity), infinity, y);
+    KRef outside = either(e, test(e, OP_eq, x, zero), num(e, -INFINITY), num(e, NAN));
+    y = either(e, test(e, OP_lt, zero, x), y, outside);
+    return either(e, test(e, OP_eq, x, infinity), infinity, y);
+}
+
+static KRef fast_log(E *e, const KRef *x)
+{
+    return expand_fast_log(e, x[0]);
 }
 
 /* The polynomial ends a little beyond 1, so that the bounds make it 1 from there on. */

@@ -27,5 +27,6 @@ KRef expand_function(Expander *e, int op, const KRef *args);
 /* The same by short polynomials; negative: there are none, or they would gain nothing. */
 KRef expand_fast_function(Expander *e, int op, const KRef *args);
 KRef expand_fast_exp(Expander *e, KRef x);
+KRef expand_fast_log(Expander *e, KRef x);
 
 #endif

@@ -150,7 +150,7 @@ static KRef expand_log1p(E *e, const KRef *x)
     KRef lost = quotient(e, sub(e, x[0], sub(e, u, one)), u);
     KRef positive = test(e, OP_lt, zero, u), finite = test(e, OP_lt, u, num(e, INFINITY));
     lost = either(e, expand_op(e, OP_and, DT_bool, positive, finite, -1), lost, zero);
-    return add(e, log_of(e, u), lost);
+    return add(e, e->fast ? expand_fast_log(e, u) : log_of(e, u), lost);
 }
 
 /* ---- powers ---- */
@@ -286,9 +286,9 @@ static Angle reduce_angle(E *e, KRef x)
         r = fused(e, n, num(e, -HALF_PI[e->wide][part]), r);
     r = clamped(e, r, -1, 1);
     KRef z = mul(e, r, r);
-    KRef sine = fused(e, mul(e, r, z), polynomial(e, SERIES_sin, z), r);
+    KRef sine = fused(e, mul(e, r, z), polynomial(e, e->fast ? SERIES_sin_fast : SERIES_sin, z), r);
     KRef start = fused(e, z, num(e, -0.5), num(e, 1));
-    KRef cosine = fused(e, mul(e, z, z), polynomial(e, SERIES_cos, z), start);
+    KRef cosine = fused(e, mul(e, z, z), polynomial(e, e->fast ? SERIES_cos_fast : SERIES_cos, z), start);
     return (Angle){.quarter = bits_of(e, rounded), .sine = sine, .cosine = cosine};
 }
 

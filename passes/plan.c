@@ -16,7 +16,7 @@ typedef struct LoopSpan {
 typedef struct Placing {
     Plan *plan;
     int clock;
-    Span at; /* of the step that is walked */
+    Span at;              /* of the step that is walked */
     LIST(LoopSpan) loops; /* inner ones before those around them */
 } Placing;
 
@@ -198,8 +198,8 @@ static void report_limit(const Plan *plan, int64_t limit, DiagSink *diags)
             largest = buffer;
     }
     Span place = largest ? largest->span : (Span){0};
-    diag_report(diags, DIAG_memory_limit, place, "'%s' needs %lld bytes for its values; at most %lld are allowed",
-                plan->name, (long long)plan->arena_bytes, (long long)limit);
+    diag_report(diags, DIAG_memory_limit, place, "'%s' needs %lld bytes for its values; at most %lld are allowed", plan->name,
+                (long long)plan->arena_bytes, (long long)limit);
     if (largest)
         diag_note(diags, (Span){0}, "the largest, %s, has %lld%s", largest->name ? largest->name : "one without a name",
                   (long long)largest->bytes, place.source ? ": it is made there" : "");

@@ -163,6 +163,7 @@ if __name__ == '__main__':
         ('erfinv_b', lambda: fit_erfinv(19, '2.5', 4, mp.mpf('3.25'), True), 0),
         ('erfinv_c', lambda: fit_erfinv(18, 4, '6.1', mp.mpf(5), True), 0),
         ('exp2_fast', lambda: fit_exp2_fast(4), 1), ('log_fast', lambda: fit_log_fast(6), 1),
+        ('sin_fast', lambda: fit_sin(2), 1), ('cos_fast', lambda: fit_cos(1), 1),
         ('erf_fast', lambda: fit_erf_fast(9, '3.05'), 1),
     ]
     for name, job, single in jobs:
