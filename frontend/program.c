@@ -451,18 +451,29 @@ static bool mentions(const Expr *expr, const char *name)
     return found;
 }
 
-/* A run takes the models of the losses of this file that it names; if it names none, all. */
+static bool has_models(const Decl *decl)
+{
+    for (int i = 0; i < decl->params.count; i++) {
+        if (is_model(decl->params.items[i].type))
+            return true;
+    }
+    return false;
+}
+
+/* A run takes the models of the functions of this file that its keys name: those are its losses.  If there are none, all. */
 static bool run_takes(const Program *program, const Decl *train, const Entry *init)
 {
-    const Expr *losses = train_field(program, train, "loss");
     bool named = false;
     for (int i = 0; i < program->entries.count; i++) {
         const Decl *decl = program->entry_decls.items[i];
-        if (decl->kind == DECL_train || !mentions(losses, decl->name))
+        if (decl->kind == DECL_train || !has_models(decl))
             continue;
-        if (has_model(decl, init))
+        bool used = mentions(train->value, decl->name);
+        for (int s = 0; s < program->settings.count; s++)
+            used |= mentions(program->settings.items[s].value, decl->name);
+        if (used && has_model(decl, init))
             return true;
-        named = true;
+        named |= used;
     }
     return !named;
 }
