@@ -41,23 +41,43 @@ static void end_by_signal(void)
 
 /* ---- progress ---- */
 
+enum { MOST_TURNS = 16 };
+
 typedef struct Progress {
     int64_t steps;
-    double last; /* when it was last printed */
+    double losses[MOST_TURNS]; /* of each turn when it was last taken */
+    double last;               /* when it was last printed */
     bool open;
 } Progress;
+
+static void remember_losses(Progress *progress, const cm_step *step)
+{
+    for (size_t i = 0; i < step->turn_count && i < MOST_TURNS; i++) {
+        if (step->turns[i].taken)
+            progress->losses[i] = step->turns[i].loss;
+    }
+}
+
+/* "loss 0.5", or of a run with turns the last loss of each: "student 0.5  fake 0.1". */
+static void show_losses(const Progress *progress, const cm_step *step)
+{
+    for (size_t i = 0; i < step->turn_count && i < MOST_TURNS; i++)
+        fprintf(stderr, "  %s %.5g", step->turns[i].name ? step->turns[i].name : "loss", progress->losses[i]);
+}
 
 static void show_progress(void *state, const cm_step *step, const cm_training_report *so_far)
 {
     Progress *progress = state;
     double time = clock_seconds();
+    remember_losses(progress, step);
     if (time - progress->last < 0.1 && so_far->step < progress->steps)
         return;
     int64_t done = so_far->step - so_far->first_step;
     char left[32];
     format_seconds(left, sizeof left, so_far->train_seconds / (double)done * (double)(progress->steps - so_far->step));
-    fprintf(stderr, "\rstep %lld/%lld  loss %.5g  %.0f samples/s  %s left\033[K", (long long)so_far->step,
-            (long long)progress->steps, step->loss, so_far->images_per_second, left);
+    fprintf(stderr, "\rstep %lld/%lld", (long long)so_far->step, (long long)progress->steps);
+    show_losses(progress, step);
+    fprintf(stderr, "  %.0f samples/s  %s left\033[K", so_far->images_per_second, left);
     fflush(stderr);
     progress->last = time;
     progress->open = true;

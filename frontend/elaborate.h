@@ -213,6 +213,9 @@ void elab_stmt(Elab *el, Env *env, const Stmt *stmt);
 void elab_for(Elab *el, Env *env, const Stmt *stmt);
 void elab_while(Elab *el, Env *env, const Stmt *stmt);
 const Value *elab_if(Elab *el, Env *env, const Expr *expr, bool wanted);
+/* The same with bodies at hand; `condition` is a bool scalar. */
+typedef const Value *BranchBody(Elab *el, void *state);
+const Value *elab_choose(Elab *el, Span at, const Value *condition, BranchBody *yes, BranchBody *no, void *state);
 /* The items of what is known when compiling: a list, a tuple, a range with known ends.  False in silence if it is none. */
 bool known_items(Elab *el, const Value *sequence, ValueList *items);
 void bind_pattern(Elab *el, Env *env, const Pattern *pattern, const Value *value, bool is_var);
@@ -388,7 +391,7 @@ const Value *slice_axis(Elab *el, Span at, const Value *x, int axis, int64_t sta
 const Value *draw_uniform(Elab *el, Span at, const Shape *shape, DType dtype);
 const Value *draw_normal(Elab *el, Span at, const Shape *shape, DType dtype);
 
-/* ---- entries (entry.c), runs (elaborate_train.c), data (elaborate_data.c) ---- */
+/* ---- entries (entry.c), runs (elaborate_train*.c), data (elaborate_data.c) ---- */
 
 typedef struct SampleSizes { /* first, first + step, ... */
     int64_t first, step;
@@ -411,7 +414,7 @@ void entry_output(EntryBuild *build, PortRole role, const char *path, const Valu
 /* An instance whose parameters are inputs `set.path` with the role. */
 const Value *entry_instance(EntryBuild *build, const Value *model, PortRole role, const char *set, Span at);
 bool train_specialise(EntryBuild *build, const Decl *decl);
-bool optimiser_specialise(EntryBuild *build, const Decl *decl);
+bool states_specialise(EntryBuild *build, const Decl *decl); /* first states of the optimisers */
 
 /* What evaluating a data field finds: its source when the program is loaded, its batch in a compiled step. */
 typedef struct DataHook {
@@ -429,9 +432,7 @@ const Value *data_batch(EntryBuild *build, const DataSet *set, const char *field
 
 const Decl *program_find(const Program *program, DeclKind kind, const char *name);
 bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink *diags);
-extern const char *const train_keys[];                                               /* of a train block; ends in null */
-const Expr *train_field(const Program *program, const Decl *decl, const char *name); /* with settings; null if absent */
-bool train_loss(Elab *el, const Program *program, const Decl *decl, const Value **loss);
+void train_settable(Program *program, const Decl *decl, WordList *keys); /* of a block: "batch", "student.lr" */
 void check_names(const Program *program, DiagSink *diags); /* of functions that nothing elaborates */
 Specialised *specialise(const Program *program, Arena *arena, const Entry *entry, const Decl *decl, const Binding *bindings,
                         int binding_count, SampleSizes *samples, DiagSink *diags);

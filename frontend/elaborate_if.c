@@ -9,17 +9,14 @@ typedef struct Branch {
     ValueList vars; /* the assigned variables afterwards */
 } Branch;
 
-static Branch run_branch(Elab *el, Env *env, const Expr *side, const LocalList *assigned, const char *name, bool wanted)
+static Branch run_branch(Elab *el, Span at, BranchBody *body, void *state, const LocalList *assigned, const char *name)
 {
-    Branch branch = {.frame = frame_enter(el, name), .value = &value_unit};
+    Branch branch = {.frame = frame_enter(el, name)};
     ValueList before = {0};
-    branch.frame->func->at = side ? side->span : (Span){0};
+    branch.frame->func->at = at;
     for (int i = 0; i < assigned->count; i++)
         list_push(el->arena, &before, assigned->items[i]->value);
-    if (side)
-        branch.value = elab_eval(el, env, side);
-    if (!wanted)
-        branch.value = &value_unit;
+    branch.value = body(el, state);
     for (int i = 0; i < assigned->count; i++) {
         list_push(el->arena, &branch.vars, assigned->items[i]->value);
         assigned->items[i]->value = before.items[i];
@@ -182,17 +179,45 @@ static const Value *join_branches(Elab *el, const Value *condition, Join *join, 
     return value;
 }
 
+typedef struct Sides { /* of an `if` that is written */
+    Env *env;
+    const Expr *yes, *no; /* `no` may be null */
+    bool wanted;
+} Sides;
+
+static const Value *written_yes(Elab *el, void *state)
+{
+    const Sides *sides = state;
+    const Value *value = elab_eval(el, sides->env, sides->yes);
+    return sides->wanted ? value : &value_unit;
+}
+
+static const Value *written_no(Elab *el, void *state)
+{
+    const Sides *sides = state;
+    const Value *value = sides->no ? elab_eval(el, sides->env, sides->no) : &value_unit;
+    return sides->wanted ? value : &value_unit;
+}
+
 static const Value *run_both(Elab *el, Env *env, const Expr *expr, const Value *condition, bool wanted)
 {
     LocalList assigned = {0};
     carry_find(el, env, expr->b, &assigned);
     if (expr->c)
         carry_find(el, env, expr->c, &assigned);
-    wanted = wanted && expr->c;
-    Branch yes = run_branch(el, env, expr->b, &assigned, "then", wanted);
-    Branch no = run_branch(el, env, expr->c, &assigned, "else", wanted);
+    Sides sides = {env, expr->b, expr->c, wanted && expr->c};
+    Branch yes = run_branch(el, expr->b->span, written_yes, &sides, &assigned, "then");
+    Branch no = run_branch(el, expr->c ? expr->c->span : (Span){0}, written_no, &sides, &assigned, "else");
     Join join = {.yes = &yes, .no = &no, .at = expr->span};
     return join_branches(el, condition, &join, &assigned);
+}
+
+const Value *elab_choose(Elab *el, Span at, const Value *condition, BranchBody *yes, BranchBody *no, void *state)
+{
+    LocalList none = {0};
+    Branch left = run_branch(el, at, yes, state, &none, "then"), right = run_branch(el, at, no, state, &none, "else");
+    Join join = {.yes = &left, .no = &right, .at = at};
+    return join_branches(el, condition, &join, &none);
 }
 
 const Value *elab_if(Elab *el, Env *env, const Expr *expr, bool wanted)

@@ -396,7 +396,7 @@ Specialised *specialise(const Program *program, Arena *arena, const Entry *entry
     if (entry->kind == ENTRY_train)
         ok = train_specialise(&build, decl);
     else if (entry->kind == ENTRY_init && !strncmp(entry->name, "opt.", 4))
-        ok = optimiser_specialise(&build, decl);
+        ok = states_specialise(&build, decl);
     else if (entry->kind == ENTRY_init)
         ok = init_specialise(&build, entry, decl);
     else if (decl->kind == DECL_model)

@@ -308,6 +308,23 @@ static Expr *parse_list(Parser *parser)
     return parse_finish(parser, list);
 }
 
+/* A turn of a run: `student = { loss = distance, when = step % 2 == 0 }`. */
+static bool parse_at_turn(const Parser *parser, TokenKind sign)
+{
+    return sign == TOK_assign && parse_at(parser, TOK_left_brace) && parse_ahead(parser, 1)->kind == TOK_name &&
+           parse_ahead(parser, 2)->kind == TOK_assign;
+}
+
+static Expr *parse_turn(Parser *parser)
+{
+    uint32_t start = parse_peek(parser)->start;
+    if (!parse_enter(parser, start))
+        return parse_error_node(parser, start);
+    Expr *turn = parse_record(parser, TOK_assign);
+    parse_leave(parser);
+    return turn;
+}
+
 static Field parse_record_field(Parser *parser, TokenKind sign, Table *seen)
 {
     uint32_t start = parse_peek(parser)->start;
@@ -324,7 +341,7 @@ static Field parse_record_field(Parser *parser, TokenKind sign, Table *seen)
     const char *what = arena_printf(parser->arena, "%s and the value of '%s'", token_kind_text(sign), field.name);
     if (!parse_accept(parser, sign) && parse_fail_expected(parser, what) && other)
         parse_hint(parser, sign == TOK_colon ? "a record is written { a: 1, b: x }" : "a run is written train { batch = 128 }");
-    field.value = parse_value(parser);
+    field.value = parse_at_turn(parser, sign) ? parse_turn(parser) : parse_value(parser);
     field.span = parse_span_from(parser, start);
     return field;
 }

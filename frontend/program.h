@@ -55,9 +55,10 @@ typedef enum PortRole {
     PORT_steps,     /* i32 scalar: how many there will be */
     PORT_key,       /* u32[2]: the random key of this call */
     PORT_result,    /* a value of the entry */
-    PORT_loss,      /* f32 scalar */
+    PORT_loss,      /* f32 scalar: path "loss", or of a run with turns "loss.student", and so the next three */
     PORT_grad_norm, /* f32 scalar */
     PORT_finite,    /* bool: loss and gradient were finite, and state was updated */
+    PORT_taken,     /* bool: this was a turn of the step; absent where it always is */
 } PortRole;
 
 typedef struct Port {
@@ -110,7 +111,6 @@ typedef struct TrainRun {
     const char *name;
     const DataSet *data; /* null: a loss without data */
     int64_t batch, steps, seed, log_every, save_every;
-    LIST(const char *) models; /* names of the model sets it trains or uses */
 } TrainRun;
 const TrainRun *program_train(const Program *program, const Entry *entry);
 

@@ -32,12 +32,12 @@ static void add_type_axes(Program *program, NameList *names, const TypeExpr *typ
 /* `NAME.key` for one train block, `train.key` for every one of the file. */
 static void add_train_keys(Program *program, NameList *names, const Decl *decl)
 {
-    for (int i = 0; train_keys[i]; i++) {
-        add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, train_keys[i]));
-        add_name(program, names, arena_printf(program->arena, "train.%s", train_keys[i]));
+    WordList keys = {0};
+    train_settable(program, decl, &keys);
+    for (int i = 0; i < keys.count; i++) {
+        add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, keys.items[i]));
+        add_name(program, names, arena_printf(program->arena, "train.%s", keys.items[i]));
     }
-    for (int i = 0; decl->value && i < decl->value->fields.count; i++)
-        add_name(program, names, arena_printf(program->arena, "%s.%s", decl->name, decl->value->fields.items[i].name));
 }
 
 /* Every key that means something in this program. */

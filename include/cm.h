@@ -265,9 +265,10 @@ typedef enum cm_role {
     CM_ROLE_STEPS,     /* i32: how many there will be */
     CM_ROLE_KEY,       /* u32[2]: what all random numbers of the run follow from */
     CM_ROLE_RESULT,
-    CM_ROLE_LOSS,
+    CM_ROLE_LOSS,      /* f32; of a run with turns "loss.student", and so the next three */
     CM_ROLE_GRAD_NORM, /* f32 */
-    CM_ROLE_FINITE     /* bool: loss and gradient were finite, and the state was updated */
+    CM_ROLE_FINITE,    /* bool: loss and gradient were finite, and the state was updated */
+    CM_ROLE_TAKEN      /* bool: this was a turn of the step */
 } cm_role;
 
 typedef struct cm_port {
@@ -367,11 +368,19 @@ typedef struct cm_training_info {
 } cm_training_info;
 CM_API cm_status cm_training_info_get(const cm_training *training, cm_training_info *info);
 
-typedef struct cm_step {
-    int64_t step; /* its number, from 0 */
+typedef struct cm_turn { /* of a step: a loss with its optimiser */
+    const char *name;    /* null: the run has one loss, and no turns */
+    int taken;           /* 0: it was not its step */
     double loss, grad_norm;
+} cm_turn;
+
+typedef struct cm_step {
+    int64_t step;           /* its number, from 0 */
+    double loss, grad_norm; /* of the last turn that was taken; nan: none was */
     int finite;
     double seconds;
+    size_t turn_count;
+    const cm_turn *turns; /* valid until the next step of the training */
 } cm_step;
 
 /* One step.  Batch and random numbers follow from the seed and the number of the step alone.  If loss or gradient is not finite

@@ -1,6 +1,6 @@
 /* Passes: from the graph that the front end built to a plan of kernels.
  *
- *   derive -> inline -> simplify -> cse -> licm -> dce -> fuse -> expand -> plan
+ *   derive -> inline -> simplify -> cse -> licm -> dce -> stream -> fuse -> expand -> plan
  *
  * Each pass takes a module and leaves a module in which every function still computes the same results; passes/passes.def
  * lists them, and one function runs them all: run, verify, time, dump.  Fusion ends the graph: it makes kernels. */
@@ -27,6 +27,8 @@ void pass_simplify(IrModule *module); /* algebra, constant folding, views of vie
 void pass_cse(IrModule *module);      /* equal nodes once; random draws are equal only if their keys are */
 void pass_dce(IrModule *module);      /* nodes, loop carries and functions that nothing needs */
 void pass_licm(IrModule *module);     /* what does not change in a loop is computed before it */
+/* Values over two large axes that are only reduced become loops over blocks of rows; `rows` of a block: 0 chooses. */
+void pass_stream(IrModule *module, int64_t rows);
 
 /* ---- calculus on one function: used by pass_derive and by tests ---- */
 
@@ -42,6 +44,7 @@ typedef struct LowerOptions {
     bool fast;            /* short polynomials for functions of f32 */
     const int *alias;     /* for each result: the param whose memory it takes over, or -1; may be null */
     int64_t memory_limit; /* bytes; 0: none */
+    int64_t stream_rows;  /* of a block of streamed values; 0: as many as a cache holds, and only where it pays */
 } LowerOptions;
 
 /* Kernels and steps for `func` (inlined, derived).  Null after a diagnostic. */

@@ -205,6 +205,7 @@ cm_status program_choose_data(ApiCall *call, cm_program *program, const char *na
 /* ---- training ---- */
 
 struct BatchReader;
+struct TurnOut;
 struct cm_training {
     cm_context *context;
     cm_program *program;
@@ -220,8 +221,9 @@ struct cm_training {
     int *field;             /* by input: which field of the data, or -1 */
     int32_t step_input, steps_input;
     uint32_t key_input[2];
-    float loss, grad_norm;
-    unsigned char finite;
+    struct TurnOut *turn_out; /* what the step says of each turn, and that for the caller */
+    cm_turn *turns;
+    int turn_count;
     int64_t step, steps, batch, log_every, save_every;
     uint64_t seed;
     atomic_int stop;
@@ -229,8 +231,8 @@ struct cm_training {
 
 /* The step's inputs for `training->step` are in training->in. */
 void training_place_step(cm_training *training);
-/* After a step that was not finite: says by a diagnostic where the first such value arose. */
-cm_status training_replay(ApiCall *call, cm_training *training);
+/* After a step in which `turn` was not finite: says by a diagnostic where the first such value arose. */
+cm_status training_replay(ApiCall *call, cm_training *training, const cm_turn *turn);
 cm_status training_save(ApiCall *call, cm_training *training, const char *path);
 cm_status training_load(ApiCall *call, cm_training *training, const char *path);
 cm_status training_weights(ApiCall *call, const cm_training *training, cm_parameters *weights);

@@ -266,7 +266,7 @@ size_t cm_executable_output_count(const cm_executable *executable)
 #define SAME(outside, inside) ((int)CM_ROLE_##outside == (int)PORT_##inside)
 _Static_assert(SAME(ARGUMENT, argument) && SAME(PARAMETER, parameter) && SAME(STATE, state) && SAME(EMA, ema) &&
                    SAME(DATA, data) && SAME(STEP, step) && SAME(STEPS, steps) && SAME(KEY, key) && SAME(RESULT, result) &&
-                   SAME(LOSS, loss) && SAME(GRAD_NORM, grad_norm) && SAME(FINITE, finite),
+                   SAME(LOSS, loss) && SAME(GRAD_NORM, grad_norm) && SAME(FINITE, finite) && SAME(TAKEN, taken),
                "the roles of ports have the same numbers inside and outside");
 
 const char *role_name(PortRole role)
@@ -275,6 +275,7 @@ const char *role_name(PortRole role)
         [PORT_argument] = "argument", [PORT_parameter] = "parameter", [PORT_state] = "state",         [PORT_ema] = "average",
         [PORT_data] = "data",         [PORT_step] = "step",           [PORT_steps] = "steps",         [PORT_key] = "key",
         [PORT_result] = "result",     [PORT_loss] = "loss",           [PORT_grad_norm] = "grad_norm", [PORT_finite] = "finite",
+        [PORT_taken] = "taken",
     };
     return names[role];
 }

@@ -198,6 +198,51 @@ static cm_status take_weights(ApiCall *call, cm_training *training, const cm_par
     return CM_OK;
 }
 
+struct TurnOut {
+    float loss, grad_norm;
+    unsigned char finite, taken;
+};
+
+/* The turns in the order of the program: "loss.student", or one that has no name. */
+static void name_turns(cm_training *training)
+{
+    const cm_executable *executable = training->executable;
+    training->turns = arena_array(training->arena, cm_turn, executable->output_count);
+    training->turn_out = arena_array(training->arena, struct TurnOut, executable->output_count);
+    for (int i = 0; i < executable->output_count; i++) {
+        const Port *port = &executable->outputs[i];
+        const char *dot = strchr(port->path, '.');
+        if (port->role == PORT_loss)
+            training->turns[training->turn_count++].name = dot ? dot + 1 : NULL;
+    }
+}
+
+static struct TurnOut *turn_of(const cm_training *training, const Port *port)
+{
+    const char *dot = strchr(port->path, '.');
+    int turn = 0;
+    while (dot && strcmp(training->turns[turn].name, dot + 1) != 0)
+        turn++;
+    return &training->turn_out[turn];
+}
+
+/* Null: the port says nothing of a turn. */
+static void *turn_place(const cm_training *training, const Port *port)
+{
+    switch (port->role) {
+    case PORT_loss:
+        return &turn_of(training, port)->loss;
+    case PORT_grad_norm:
+        return &turn_of(training, port)->grad_norm;
+    case PORT_finite:
+        return &turn_of(training, port)->finite;
+    case PORT_taken:
+        return &turn_of(training, port)->taken;
+    default:
+        return NULL;
+    }
+}
+
 /* Joins every port to its memory, once for all steps. */
 static cm_status join_ports(ApiCall *call, cm_training *training)
 {
@@ -218,18 +263,14 @@ static cm_status join_ports(ApiCall *call, cm_training *training)
             return api_fail(call, CM_INVALID_ARGUMENT, "%s wants an input %s, which no data gives", executable->entry,
                             port_name(port));
     }
+    name_turns(training);
     for (int i = 0; i < executable->output_count; i++) {
         const Port *port = &executable->outputs[i];
+        void *place = turn_place(training, port);
         if (executable->alias[i] >= 0)
             training->out[i] = training->in[executable->alias[i]];
-        else if (port->role == PORT_loss)
-            training->out[i] = &training->loss;
-        else if (port->role == PORT_grad_norm)
-            training->out[i] = &training->grad_norm;
-        else if (port->role == PORT_finite)
-            training->out[i] = &training->finite;
         else
-            training->out[i] = array_new(training->arena, NULL, port->type).data;
+            training->out[i] = place ? place : array_new(training->arena, NULL, port->type).data;
     }
     return CM_OK;
 }
@@ -394,22 +435,44 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+/* The first turn that was not finite, or null. */
+static const cm_turn *read_turns(cm_training *training, cm_step *step)
+{
+    const cm_turn *failed = NULL;
+    step->finite = 1;
+    step->loss = step->grad_norm = NAN;
+    for (int i = 0; i < training->turn_count; i++) {
+        const struct TurnOut *out = &training->turn_out[i];
+        cm_turn *turn = &training->turns[i];
+        bool finite = out->finite && isfinite(out->loss) && isfinite(out->grad_norm);
+        turn->taken = out->taken;
+        turn->loss = (double)out->loss;
+        turn->grad_norm = (double)out->grad_norm;
+        if (!turn->taken)
+            continue;
+        step->loss = turn->loss;
+        step->grad_norm = turn->grad_norm;
+        if (!finite && !failed)
+            failed = turn;
+    }
+    step->finite = !failed;
+    return failed;
+}
+
 cm_status training_step(ApiCall *call, cm_training *training, cm_step *step)
 {
     double start = now();
-    training->loss = training->grad_norm = 0;
-    training->finite = 1;
+    for (int i = 0; i < training->turn_count; i++)
+        training->turn_out[i] = (struct TurnOut){.finite = 1, .taken = 1};
     training_place_step(training);
     cm_status status = executable_run(call, training->executable, training->in, training->out);
     if (status != CM_OK)
         return status;
-    *step = (cm_step){.step = training->step,
-                      .loss = (double)training->loss,
-                      .grad_norm = (double)training->grad_norm,
-                      .finite = training->finite && isfinite(training->loss) && isfinite(training->grad_norm),
-                      .seconds = now() - start};
-    if (!step->finite)
-        return training_replay(call, training);
+    *step = (cm_step){.step = training->step, .turns = training->turns, .turn_count = (size_t)training->turn_count};
+    const cm_turn *failed = read_turns(training, step);
+    step->seconds = now() - start;
+    if (failed)
+        return training_replay(call, training, failed);
     training->step++;
     return CM_OK;
 }

@@ -14,7 +14,7 @@ typedef struct Probe {
     IrOp op;
     IrType type;      /* of the value, in one turn */
     int group;        /* probes of one loop of the outermost function share it: they are ordered by turn first */
-    IrRef nan, other; /* the counts in the function that is being built, then the numbers of its results */
+    IrRef nan, other; /* the counts, in the function that is being built */
 } Probe;
 
 typedef LIST(Probe) ProbeList;
@@ -62,26 +62,67 @@ static bool is_probed(const IrNode *node)
 
 static IrFunc *probe_function(Replay *replay, const IrFunc *from, ProbeList *probes);
 
+/* The counts of probes as results; in the function of another side, which does not take them, zeros of their types. */
+static void probe_results(IrFunc *func, const ProbeList *probes, const IrFunc *elsewhere)
+{
+    for (int i = 0; i < probes->count; i++) {
+        IrRef counts[2] = {probes->items[i].nan, probes->items[i].other};
+        for (int k = 0; k < 2; k++)
+            ir_result(func, elsewhere ? ir_const(func, *ir_type_of(elsewhere, counts[k]), 0) : counts[k], NULL);
+    }
+}
+
+/* What the probes of a callee counted, as results `first`, first + 1, .. of the node that calls it. */
+static void take_results(const Replay *replay, IrFunc *func, IrRef node, int first, const ProbeList *inner, ProbeList *probes)
+{
+    for (int i = 0; i < inner->count; i++) {
+        Probe probe = inner->items[i];
+        probe.group = replay->next_group;
+        probe.nan = ir_get(func, node, first + 2 * i);
+        probe.other = ir_get(func, node, first + 2 * i + 1);
+        list_push(replay->call->arena, probes, probe);
+    }
+}
+
+static IrRef *mapped_operands(const Replay *replay, const IrNode *node, const IrRef *map)
+{
+    IrRef *operands = arena_array(replay->call->arena, IrRef, node->operand_count);
+    for (int i = 0; i < node->operand_count; i++)
+        operands[i] = map[node->operands[i]];
+    return operands;
+}
+
 /* The loop with the counts of its body as further rows. */
 static IrRef probe_loop(Replay *replay, IrFunc *func, const IrNode *loop, const IrRef *map, ProbeList *probes)
 {
-    Arena *arena = replay->call->arena;
     ProbeList inner = {0};
     IrFunc *body = probe_function(replay, loop->callee[0], &inner);
+    probe_results(body, &inner, NULL);
     int carries = (int)loop->attr[1].items[0], captures = loop->operand_count - 1 - carries;
-    IrRef *operands = arena_array(arena, IrRef, loop->operand_count);
-    for (int i = 0; i < loop->operand_count; i++)
-        operands[i] = map[loop->operands[i]];
+    IrRef *operands = mapped_operands(replay, loop, map);
     func->at = loop->span;
     IrRef copy =
         ir_for(func, body, operands[0], loop->attr[0].items[0], operands + 1, carries, operands + 1 + carries, captures);
-    for (int i = 0; i < inner.count; i++) {
-        Probe probe = inner.items[i];
-        probe.group = replay->next_group;
-        probe.nan = ir_get(func, copy, (int)probe.nan);
-        probe.other = ir_get(func, copy, (int)probe.other);
-        list_push(arena, probes, probe);
-    }
+    take_results(replay, func, copy, loop->callee[0]->results.count, &inner, probes);
+    return copy;
+}
+
+/* Both sides give the counts of both: those that a side does not take are zero. */
+static IrRef probe_branch(Replay *replay, IrFunc *func, const IrNode *branch, const IrRef *map, ProbeList *probes)
+{
+    ProbeList left = {0}, right = {0};
+    IrFunc *yes = probe_function(replay, branch->callee[0], &left);
+    IrFunc *no = probe_function(replay, branch->callee[1], &right);
+    probe_results(yes, &left, NULL);
+    probe_results(yes, &right, no);
+    probe_results(no, &left, yes);
+    probe_results(no, &right, NULL);
+    IrRef *operands = mapped_operands(replay, branch, map);
+    func->at = branch->span;
+    IrRef copy = ir_if(func, operands[0], yes, no, operands + 1, branch->operand_count - 1);
+    int own = branch->callee[0]->results.count;
+    take_results(replay, func, copy, own, &left, probes);
+    take_results(replay, func, copy, own + 2 * left.count, &right, probes);
     return copy;
 }
 
@@ -91,6 +132,8 @@ static IrRef copy_probed(Replay *replay, IrFunc *func, const IrFunc *from, IrRef
     IrRef copy;
     if (source->op == OP_for)
         return probe_loop(replay, func, source, map, probes);
+    if (source->op == OP_if)
+        return probe_branch(replay, func, source, map, probes);
     if (source->op == OP_param)
         copy = ir_param(func, source->type, source->name);
     else
@@ -102,24 +145,15 @@ static IrRef copy_probed(Replay *replay, IrFunc *func, const IrFunc *from, IrRef
     return copy;
 }
 
-/* The same results, then two for each probe; the probes get the numbers of theirs. */
+/* The function with probes, and the same results: those of the probes are up to the caller. */
 static IrFunc *probe_function(Replay *replay, const IrFunc *from, ProbeList *probes)
 {
-    Arena *arena = replay->call->arena;
     IrFunc *func = ir_func_new(replay->module, from->name);
-    IrRef *map = arena_array(arena, IrRef, from->nodes.count);
+    IrRef *map = arena_array(replay->call->arena, IrRef, from->nodes.count);
     for (IrRef node = 0; node < from->nodes.count; node++)
         map[node] = copy_probed(replay, func, from, node, map, probes);
     for (int i = 0; i < from->results.count; i++)
         ir_result(func, map[from->results.items[i]], NULL);
-    for (int i = 0; i < probes->count; i++) {
-        Probe *probe = &probes->items[i];
-        IrRef nan = probe->nan, other = probe->other;
-        probe->nan = func->results.count;
-        ir_result(func, nan, NULL);
-        probe->other = func->results.count;
-        ir_result(func, other, NULL);
-    }
     return func;
 }
 
@@ -133,10 +167,7 @@ static IrFunc *probe_step(Replay *replay, const IrFunc *from, ProbeList *probes)
         map[node] = copy_probed(replay, func, from, node, map, probes);
         replay->next_group++;
     }
-    for (int i = 0; i < probes->count; i++) {
-        ir_result(func, probes->items[i].nan, NULL);
-        ir_result(func, probes->items[i].other, NULL);
-    }
+    probe_results(func, probes, NULL);
     return func;
 }
 
@@ -221,16 +252,16 @@ static const char *where_in_loop(Arena *arena, const Finding *finding)
 }
 
 /* Where loss or norm are infinite, a NaN came of that; where they are NaN, an infinity may have been meant. */
-static void report_finding(ApiCall *call, const cm_training *training, Finding nan, Finding other)
+static void report_finding(ApiCall *call, int64_t step, const cm_turn *turn, Finding nan, Finding other)
 {
     Arena *arena = call->arena;
-    bool is_nan = isfinite(training->loss) ? isnan(training->grad_norm) : isnan(training->loss);
+    bool is_nan = isfinite(turn->loss) ? isnan(turn->grad_norm) : isnan(turn->loss);
     if (!is_nan && other.probe)
         nan.probe = NULL;
     Finding first = nan.probe ? nan : other;
     const Probe *probe = first.probe;
     diag_report(&call->diags, DIAG_not_finite, probe->span,
-                "step %lld: %s is the first value that is %s: %.0f of its %lld elements (%s)%s", (long long)training->step,
+                "step %lld: %s is the first value that is %s: %.0f of its %lld elements (%s)%s", (long long)step,
                 value_name(arena, probe), nan.probe ? "nan" : "infinite", first.count,
                 (long long)ir_element_count(&probe->type), array_type_text(arena, &probe->type), where_in_loop(arena, &first));
     if (nan.probe && other.probe && other.probe != nan.probe)
@@ -238,7 +269,7 @@ static void report_finding(ApiCall *call, const cm_training *training, Finding n
                   where_in_loop(arena, &other));
 }
 
-static cm_status search(ApiCall *call, const cm_training *training, bool *told)
+static cm_status search(ApiCall *call, const cm_training *training, const cm_turn *turn, bool *told)
 {
     Specialised *specialised;
     cm_status status =
@@ -257,29 +288,29 @@ static cm_status search(ApiCall *call, const cm_training *training, bool *told)
     Finding nan = find_first(func, &probes, counts, 0), other = find_first(func, &probes, counts, 1);
     *told = nan.probe || other.probe;
     if (*told)
-        report_finding(call, training, nan, other);
+        report_finding(call, training->step, turn, nan, other);
     return CM_OK;
 }
 
 /* Without the sign that a NaN happens to carry. */
-static double shown(float value)
+static double shown(double value)
 {
-    return isnan(value) ? (double)NAN : (double)value;
+    return isnan(value) ? (double)NAN : value;
 }
 
-cm_status training_replay(ApiCall *call, cm_training *training)
+cm_status training_replay(ApiCall *call, cm_training *training, const cm_turn *turn)
 {
     bool told = false;
     context_log(call->context, "step %lld is not finite: looking for the first such value", (long long)training->step);
-    cm_status status = search(call, training, &told);
+    cm_status status = search(call, training, turn, &told);
     if (status != CM_OK) /* what kept the search from its end matters less than the step */
         call->diags = diag_sink_new(call->arena);
     call->reason = NULL;
+    const char *figures = arena_printf(call->arena, "%s%sloss %g, gradient norm %g", turn->name ? turn->name : "",
+                                       turn->name ? ": " : "", shown(turn->loss), shown(turn->grad_norm));
     if (!told)
         diag_report(&call->diags, DIAG_not_finite, training->entry->span,
-                    "step %lld: loss %g, gradient norm %g; done again without fusion, no value stands out",
-                    (long long)training->step, shown(training->loss), shown(training->grad_norm));
-    diag_note(&call->diags, (Span){0}, "loss %g, gradient norm %g; weights and optimiser are as they were before the step",
-              shown(training->loss), shown(training->grad_norm));
+                    "step %lld: %s; done again without fusion, no value stands out", (long long)training->step, figures);
+    diag_note(&call->diags, (Span){0}, "%s; weights and optimiser are as they were before the step", figures);
     return CM_NOT_FINITE;
 }

@@ -5,13 +5,15 @@
 #include "runtime/format.h"
 #include "runtime/picture.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct LogRow {
     int64_t step;
-    double loss, grad_norm, seconds;
+    double seconds;
+    double *losses, *grad_norms; /* of each turn when it was last taken; nan: not yet */
 } LogRow;
 
 typedef struct Driver {
@@ -20,6 +22,7 @@ typedef struct Driver {
     cm_training_report report;
     FILE *log;
     LIST(LogRow) rows;
+    LogRow last;            /* what the next one says of turns that are not taken */
     double earlier_seconds; /* of the run before it was resumed */
     int64_t saved_step;     /* of the last checkpoint, or -1 */
 } Driver;
@@ -31,7 +34,51 @@ static const char *file_of(const Driver *driver, Arena *arena, const char *name)
 
 /* ---- the log ---- */
 
-static const char log_head[] = "step,loss,grad_norm,seconds\n";
+static LogRow row_new(Arena *arena, const cm_training *training)
+{
+    return (LogRow){.losses = arena_array(arena, double, training->turn_count),
+                    .grad_norms = arena_array(arena, double, training->turn_count)};
+}
+
+/* "step,loss,grad_norm,seconds"; of a run with turns "step,loss.student,grad_norm.student,..,seconds". */
+static void print_head(Text *out, const cm_training *training)
+{
+    text_puts(out, "step");
+    for (int i = 0; i < training->turn_count; i++) {
+        const char *name = training->turns[i].name, *dot = name ? "." : "";
+        text_printf(out, ",loss%s%s,grad_norm%s%s", dot, name ? name : "", dot, name ? name : "");
+    }
+    text_puts(out, ",seconds\n");
+}
+
+static void print_row(Text *out, const LogRow *row, int turns)
+{
+    text_printf(out, "%lld", (long long)row->step);
+    for (int i = 0; i < turns; i++)
+        text_printf(out, ",%.9g,%.9g", row->losses[i], row->grad_norms[i]);
+    text_printf(out, ",%.3f\n", row->seconds);
+}
+
+static bool scan_number(char **at, double *number)
+{
+    char *end = *at;
+    if (**at != ',')
+        return false;
+    *number = strtod(*at + 1, &end);
+    bool any = end != *at + 1;
+    *at = end;
+    return any;
+}
+
+static bool scan_row(char *line, LogRow *row, int turns)
+{
+    char *at = line;
+    row->step = strtoll(line, &at, 10);
+    bool ok = at != line;
+    for (int i = 0; ok && i < turns; i++)
+        ok = scan_number(&at, &row->losses[i]) && scan_number(&at, &row->grad_norms[i]);
+    return ok && scan_number(&at, &row->seconds) && *at == '\n';
+}
 
 /* Rows of a log that stands behind the checkpoint are those that will be written again: they are left out. */
 static void read_log(ApiCall *call, Driver *driver, const char *path)
@@ -41,23 +88,13 @@ static void read_log(ApiCall *call, Driver *driver, const char *path)
         return;
     char *line = strchr((char *)bytes.data, '\n');
     while (line && line[1]) {
-        LogRow row;
-        char *next = strchr(line + 1, '\n');
-        long long step;
-        if (!next || sscanf(line + 1, "%lld,%lf,%lf,%lf", &step, &row.loss, &row.grad_norm, &row.seconds) != 4)
-            return;
-        row.step = step;
-        if (row.step >= driver->training->step)
+        LogRow row = row_new(call->arena, driver->training);
+        if (!scan_row(line + 1, &row, driver->training->turn_count) || row.step >= driver->training->step)
             return;
         list_push(call->arena, &driver->rows, row);
         driver->earlier_seconds = row.seconds;
-        line = next;
+        line = strchr(line + 1, '\n');
     }
-}
-
-static void print_row(Text *out, const LogRow *row)
-{
-    text_printf(out, "%lld,%.9g,%.9g,%.3f\n", (long long)row->step, row->loss, row->grad_norm, row->seconds);
 }
 
 static cm_status open_log(ApiCall *call, Driver *driver)
@@ -66,9 +103,9 @@ static cm_status open_log(ApiCall *call, Driver *driver)
     if (driver->training->step > 0)
         read_log(call, driver, path);
     Text kept = text_new(call->arena);
-    text_puts(&kept, log_head);
+    print_head(&kept, driver->training);
     for (int i = 0; i < driver->rows.count; i++)
-        print_row(&kept, &driver->rows.items[i]);
+        print_row(&kept, &driver->rows.items[i], driver->training->turn_count);
     const char *reason = file_write_atomic(call->arena, path, kept.data, kept.length);
     if (reason)
         return api_fail(call, CM_IO_ERROR, "%s", reason);
@@ -76,38 +113,73 @@ static cm_status open_log(ApiCall *call, Driver *driver)
     return driver->log ? CM_OK : api_fail(call, CM_IO_ERROR, "%s cannot be written", path);
 }
 
+static LogRow make_row(ApiCall *call, const Driver *driver, const cm_step *step)
+{
+    LogRow row = row_new(call->arena, driver->training);
+    row.step = step->step;
+    row.seconds = driver->earlier_seconds + driver->report.train_seconds;
+    memcpy(row.losses, driver->last.losses, step->turn_count * sizeof *row.losses);
+    memcpy(row.grad_norms, driver->last.grad_norms, step->turn_count * sizeof *row.grad_norms);
+    return row;
+}
+
+static void remember_turns(Driver *driver, const cm_step *step)
+{
+    for (size_t i = 0; i < step->turn_count; i++) {
+        if (!step->turns[i].taken)
+            continue;
+        driver->last.losses[i] = step->turns[i].loss;
+        driver->last.grad_norms[i] = step->turns[i].grad_norm;
+    }
+}
+
 static void log_step(ApiCall *call, Driver *driver, const cm_step *step)
 {
     const cm_training *training = driver->training;
+    remember_turns(driver, step);
     if (step->step % training->log_every != 0 && training->step != training->steps)
         return;
-    LogRow row = {step->step, step->loss, step->grad_norm, driver->earlier_seconds + driver->report.train_seconds};
+    LogRow row = make_row(call, driver, step);
     list_push(call->arena, &driver->rows, row);
     if (!driver->log)
         return;
     ArenaMark mark = arena_mark(call->arena);
     Text line = text_new(call->arena);
-    print_row(&line, &row);
+    print_row(&line, &row, training->turn_count);
     fputs(line.data, driver->log);
     fflush(driver->log);
     arena_rewind(call->arena, mark);
 }
 
+/* The curve of a turn; false: it is not positive throughout. */
+static bool loss_series(Arena *arena, const Driver *driver, int turn, Series *series)
+{
+    double *x = arena_array(arena, double, driver->rows.count), *y = arena_array(arena, double, driver->rows.count);
+    const char *name = driver->training->turns[turn].name;
+    bool positive = true;
+    *series = (Series){.name = name ? name : "loss", .x = x, .y = y, .mark = MARK_line, .smooth = true};
+    for (int i = 0; i < driver->rows.count; i++) {
+        double loss = driver->rows.items[i].losses[turn];
+        if (isnan(loss))
+            continue;
+        x[series->count] = (double)driver->rows.items[i].step;
+        y[series->count++] = loss;
+        positive = positive && loss > 0;
+    }
+    return positive;
+}
+
 static cm_status draw_loss(ApiCall *call, const Driver *driver)
 {
-    int count = driver->rows.count;
-    double *x = arena_array(call->arena, double, count), *y = arena_array(call->arena, double, count);
+    int turns = driver->training->turn_count;
+    Series *series = arena_array(call->arena, Series, turns);
     bool positive = true;
-    for (int i = 0; i < count; i++) {
-        x[i] = (double)driver->rows.items[i].step;
-        y[i] = driver->rows.items[i].loss;
-        positive = positive && y[i] > 0;
-    }
-    Series series = {.name = "loss", .x = x, .y = y, .count = count, .mark = MARK_line, .smooth = true};
+    for (int i = 0; i < turns; i++)
+        positive &= loss_series(call->arena, driver, i, &series[i]);
     Text svg = text_new(call->arena);
     PlotOptions options = {
         .title = driver->training->executable->entry, .x_label = "step", .y_label = "loss", .log_y = positive};
-    picture_plot(&svg, &series, 1, &options);
+    picture_plot(&svg, series, turns, &options);
     const char *reason = file_write_atomic(call->arena, file_of(driver, call->arena, "loss.svg"), svg.data, svg.length);
     return reason ? api_fail(call, CM_IO_ERROR, "%s", reason) : CM_OK;
 }
@@ -198,6 +270,12 @@ static void start_report(Driver *driver)
 {
     const cm_training *training = driver->training;
     driver->report.first_step = driver->report.step = training->step;
+    driver->last = row_new(training->arena, training);
+    const LogRow *before = driver->rows.count ? &driver->rows.items[driver->rows.count - 1] : NULL;
+    for (int i = 0; i < training->turn_count; i++) {
+        driver->last.losses[i] = before ? before->losses[i] : NAN;
+        driver->last.grad_norms[i] = before ? before->grad_norms[i] : NAN;
+    }
     driver->report.compile_seconds = training->executable->stats.seconds;
     driver->report.peak_bytes = training->executable->stats.peak_bytes + batch_bytes(training);
 }
@@ -206,7 +284,8 @@ static void count_step(Driver *driver, const cm_step *step)
 {
     cm_training_report *report = &driver->report;
     report->step = driver->training->step;
-    report->loss = step->loss;
+    if (!isnan(step->loss))
+        report->loss = step->loss;
     report->train_seconds += step->seconds;
     double images = (double)(report->step - report->first_step) * (double)driver->training->batch;
     report->images_per_second = report->train_seconds > 0 ? images / report->train_seconds : 0;

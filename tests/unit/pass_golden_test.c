@@ -181,6 +181,8 @@ static void run_graph_pass(const Golden *golden, PassId pass, IrModule *module, 
     };
     if (pass == PASS_derive)
         pass_derive(module, diags);
+    else if (pass == PASS_stream)
+        pass_stream(module, 0);
     else if (functions[pass])
         functions[pass](module);
     else

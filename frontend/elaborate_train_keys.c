@@ -1,0 +1,241 @@
+/* What a train block says: its keys, its turns, and what the runtime wants to know before a step is compiled. */
+#include "frontend/elaborate_train.h"
+
+#include <string.h>
+
+const TrainKey train_keys[TRAIN_KEYS] = {
+    {"loss", true, true},   {"data", true, false},   {"optimizer", true, true},  {"batch", true, false},
+    {"steps", true, false}, {"ema", true, false},    {"clip", true, true},       {"lr", true, true},
+    {"groups", true, true}, {"seed", true, false},   {"log_every", true, false}, {"save_every", true, false},
+    {"when", false, true},  {"trains", false, true},
+};
+
+static void push_keys(Arena *arena, WordList *out, bool of_turn, const char *prefix)
+{
+    for (int i = 0; i < TRAIN_KEYS; i++) {
+        if (of_turn ? train_keys[i].of_turn : train_keys[i].of_run)
+            list_push(arena, out, arena_printf(arena, "%s%s", prefix, train_keys[i].name));
+    }
+}
+
+/* ---- values of keys, settings before what is written ---- */
+
+static const Expr *setting_field(const Program *program, const Decl *decl, const char *key)
+{
+    const SettingExpr *setting = program_setting(program, decl->name, key);
+    if (!setting)
+        setting = program_setting(program, "train", key);
+    return setting ? setting->value : NULL;
+}
+
+static const Expr *record_field(const Expr *record, const char *name)
+{
+    for (int i = 0; record && i < record->fields.count; i++) {
+        if (!strcmp(record->fields.items[i].name, name))
+            return record->fields.items[i].value;
+    }
+    return NULL;
+}
+
+const Expr *run_field(const Program *program, const Decl *decl, const char *name)
+{
+    const Expr *set = setting_field(program, decl, name);
+    return set ? set : record_field(decl->value, name);
+}
+
+/* What a turn does not say the run says for all of them; but a rate belongs to the optimiser that stands beside it. */
+static bool is_inherited(const TurnDecl *turn, const char *key)
+{
+    if (!strcmp(key, "loss") || (!strcmp(key, "lr") && record_field(turn->field->value, "optimizer")))
+        return false;
+    for (int i = 0; i < TRAIN_KEYS; i++) {
+        if (!strcmp(train_keys[i].name, key))
+            return train_keys[i].of_run && train_keys[i].of_turn;
+    }
+    return false;
+}
+
+static const Expr *turn_setting(const Program *program, const Decl *decl, const TurnDecl *turn, const char *name)
+{
+    const char *key = turn->name ? arena_printf(program->arena, "%s.%s", turn->name, name) : name;
+    return setting_field(program, decl, key);
+}
+
+bool rate_replaces(const Program *program, const Decl *decl, const TurnDecl *turn)
+{
+    const Expr *record = turn->name ? turn->field->value : NULL;
+    return turn_setting(program, decl, turn, "lr") || (record_field(record, "lr") && !record_field(record, "optimizer"));
+}
+
+const Expr *turn_field(const Program *program, const Decl *decl, const TurnDecl *turn, const char *name)
+{
+    if (!turn->name)
+        return run_field(program, decl, name);
+    const Expr *expr = turn_setting(program, decl, turn, name);
+    if (!expr)
+        expr = record_field(turn->field->value, name);
+    return expr || !is_inherited(turn, name) ? expr : run_field(program, decl, name);
+}
+
+bool whole_field(Elab *el, const Decl *decl, const char *name, int64_t otherwise, int64_t least, int64_t *out)
+{
+    const Expr *expr = run_field(el->program, decl, name);
+    *out = otherwise;
+    if (!expr)
+        return true;
+    Env *env = elab_module_env(el, el->program->modules.items[0]);
+    const char *what = arena_printf(el->arena, "`%s`", name);
+    if (!want_integer(el, elab_eval(el, env, expr), expr->span, what, out))
+        return false;
+    if (*out >= least && *out <= INT32_MAX)
+        return true;
+    bool low = *out < least;
+    elab_error(el, DIAG_train_key, expr->span, "`%s` is at %s %lld, not %lld", name, low ? "least" : "most",
+               low ? (long long)least : (long long)INT32_MAX, (long long)*out);
+    return false;
+}
+
+bool data_field(Elab *el, const Decl *decl, const DataSet **data)
+{
+    const Program *program = el->program;
+    const Expr *expr = run_field(program, decl, "data");
+    *data = NULL;
+    if (!expr)
+        return true;
+    *data = expr->kind == EXPR_name ? program_data(program, expr->name) : NULL;
+    if (*data)
+        return true;
+    elab_error(el, DIAG_train_key, expr->span, "`data` names a data set of this file");
+    const char **names = arena_array(el->arena, const char *, program->data.count + 1);
+    for (int i = 0; i < program->data.count; i++)
+        names[i] = program->data.items[i]->name;
+    if (expr->kind == EXPR_name)
+        elab_suggest(el, expr->name, names, program->data.count);
+    return false;
+}
+
+/* ---- turns ---- */
+
+bool is_turn(const Field *field)
+{
+    bool is_key = false;
+    for (int i = 0; i < TRAIN_KEYS; i++)
+        is_key |= train_keys[i].of_run && !strcmp(train_keys[i].name, field->name);
+    return field->value->kind == EXPR_record && !is_key;
+}
+
+bool is_model_param(const Param *param)
+{
+    return param->type && param->type->kind == TYPE_named && strcmp(param->type->name, "key");
+}
+
+static bool turn_loss(Elab *el, const Decl *decl, TurnDecl *turn)
+{
+    const Expr *expr = turn_field(el->program, decl, turn, "loss");
+    if (!expr && turn->name)
+        elab_error(el, DIAG_train_key, turn->field->span, "the turn `%s` needs `loss = ...`", turn->name);
+    else if (!expr)
+        elab_error(el, DIAG_train_key, decl->name_span, "a training run needs `loss = ...`");
+    if (!expr)
+        return false;
+    turn->value = elab_eval(el, elab_module_env(el, el->program->modules.items[0]), expr);
+    if (is_poison(turn->value))
+        return false;
+    if (turn->value->kind == VALUE_function && turn->value->function.decl) {
+        turn->loss = turn->value->function.decl;
+        return true;
+    }
+    elab_error(el, DIAG_train_key, expr->span, "`loss` names a loss that is declared, but this is %s",
+               value_describe(el->arena, turn->value));
+    return false;
+}
+
+bool run_turns(Elab *el, const Decl *decl, TurnDecls *turns)
+{
+    bool ok = true;
+    for (int i = 0; decl->value && i < decl->value->fields.count; i++) {
+        const Field *field = &decl->value->fields.items[i];
+        TurnDecl turn = {.name = field->name, .field = field};
+        if (!is_turn(field))
+            continue;
+        ok &= turn_loss(el, decl, &turn);
+        list_push(el->arena, turns, turn);
+    }
+    const Expr *loss = run_field(el->program, decl, "loss");
+    if (turns->count && loss) {
+        elab_error(el, DIAG_train_key, loss->span, "a run with turns has its losses there: `loss` stands in `%s`",
+                   turns->items[0].name);
+        return false;
+    }
+    if (turns->count)
+        return ok;
+    TurnDecl only = {0};
+    ok = turn_loss(el, decl, &only);
+    list_push(el->arena, turns, only);
+    return ok;
+}
+
+/* ---- keys that nobody knows ---- */
+
+static bool check_fields(Elab *el, const Expr *record, const char *what, WordList *known)
+{
+    bool ok = true;
+    for (int i = 0; i < record->fields.count; i++) {
+        const Field *field = &record->fields.items[i];
+        bool found = false;
+        for (int j = 0; j < known->count; j++)
+            found |= !strcmp(known->items[j], field->name);
+        if (found)
+            continue;
+        elab_error(el, DIAG_train_key, field->span, "a %s has no key `%s`", what, field->name);
+        elab_suggest(el, field->name, known->items, known->count);
+        ok = false;
+    }
+    return ok;
+}
+
+static bool check_keys(Elab *el, const Decl *decl, const TurnDecls *turns)
+{
+    WordList known = {0}, of_turn = {0};
+    bool ok = true;
+    push_keys(el->arena, &known, false, "");
+    push_keys(el->arena, &of_turn, true, "");
+    for (int t = 0; t < turns->count; t++) {
+        const TurnDecl *turn = &turns->items[t];
+        for (int i = 0; i < turn->loss->params.count; i++) {
+            if (is_model_param(&turn->loss->params.items[i]))
+                list_push(el->arena, &known, turn->loss->params.items[i].name);
+        }
+        if (turn->name)
+            list_push(el->arena, &known, turn->name);
+        ok &= !turn->name || check_fields(el, turn->field->value, "turn", &of_turn);
+    }
+    return check_fields(el, decl->value, "training run", &known) && ok;
+}
+
+bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink *diags)
+{
+    Elab *el = elab_new(program->arena, program, diags);
+    TurnDecls turns = {0};
+    *run = (TrainRun){.name = decl->name};
+    bool ok = run_turns(el, decl, &turns) && check_keys(el, decl, &turns);
+    ok = ok && data_field(el, decl, &run->data) && whole_field(el, decl, "batch", 64, 1, &run->batch) &&
+         whole_field(el, decl, "steps", 1000, 1, &run->steps) && whole_field(el, decl, "seed", 0, 0, &run->seed) &&
+         whole_field(el, decl, "log_every", 0, 0, &run->log_every) &&
+         whole_field(el, decl, "save_every", (run->steps + 9) / 10, 0, &run->save_every);
+    elab_close(el);
+    return ok;
+}
+
+/* Every key of a block that can be set: `batch`, `student.lr`. */
+void train_settable(Program *program, const Decl *decl, WordList *out)
+{
+    push_keys(program->arena, out, false, "");
+    for (int i = 0; decl->value && i < decl->value->fields.count; i++) {
+        const Field *field = &decl->value->fields.items[i];
+        if (is_turn(field))
+            push_keys(program->arena, out, true, arena_printf(program->arena, "%s.", field->name));
+        else
+            list_push(program->arena, out, field->name);
+    }
+}

@@ -1,0 +1,176 @@
+/* Families of tiles: from one contraction to all values over the same rows and columns. */
+#include "passes/stream_internal.h"
+
+#include <string.h>
+
+typedef struct Finding {
+    Family *family;
+    const IrRefs *users; /* by node */
+    IrRefs open;         /* tiles whose neighbours have not been looked at */
+    bool failed;
+} Finding;
+
+bool stream_same_roles(const Roles *a, const Roles *b)
+{
+    return memcmp(a, b, sizeof *a) == 0;
+}
+
+bool stream_is_streamed(const Family *family, int role)
+{
+    return role >= 0 && role <= family->row;
+}
+
+static Roles no_roles(void)
+{
+    Roles roles;
+    memset(&roles, ROLE_NONE, sizeof roles);
+    return roles;
+}
+
+static int axis_in(IrInts axes, int axis)
+{
+    for (int i = 0; i < axes.count; i++)
+        if (axes.items[i] == axis)
+            return i;
+    return -1;
+}
+
+/* ---- roles of operands ---- */
+
+/* The result's axes are the batch axes, those of the left operand that are left, those of the right one that are. */
+static Roles dot_operand_roles(const Family *family, const IrNode *node, int side, const Roles *roles)
+{
+    IrInts batch = node->attr[side], sum = node->attr[2 + side];
+    const IrType *left = ir_type_of(family->func, node->operands[0]), *type = ir_type_of(family->func, node->operands[side]);
+    int next = node->attr[0].count;
+    Roles found = no_roles();
+    if (side)
+        next += left->rank - node->attr[0].count - node->attr[2].count;
+    for (int axis = 0; axis < type->rank; axis++) {
+        int pair = axis_in(batch, axis);
+        if (pair >= 0)
+            found.axis[axis] = roles->axis[pair];
+        else if (axis_in(sum, axis) < 0)
+            found.axis[axis] = roles->axis[next++];
+    }
+    return found;
+}
+
+Roles stream_operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles)
+{
+    Roles found = no_roles();
+    if (ir_op_info[node->op].traits & TRAIT_pointwise)
+        return *roles;
+    if (node->op == OP_dot)
+        return dot_operand_roles(family, node, index, roles);
+    const IrType *type = ir_type_of(family->func, node->operands[index]);
+    for (int axis = 0; axis < type->rank; axis++) {
+        if (node->op == OP_broadcast)
+            found.axis[axis] = roles->axis[node->attr[0].items[axis]];
+        else if (node->op == OP_transpose)
+            found.axis[node->attr[0].items[axis]] = roles->axis[axis];
+    }
+    return found;
+}
+
+/* ---- growing ---- */
+
+/* Can be made for one block: what it is made of can be cut in the same way. */
+static bool can_be_tile(const IrNode *node)
+{
+    bool leaf = node->op == OP_const || node->op == OP_iota;
+    bool view = node->op == OP_broadcast || node->op == OP_transpose;
+    return leaf || view || node->op == OP_dot || (ir_op_info[node->op].traits & TRAIT_pointwise);
+}
+
+static void mark(Finding *finding, IrRef ref, const Roles *roles)
+{
+    StreamNode *node = &finding->family->node[ref];
+    if (node->class == STREAM_tile) {
+        finding->failed |= !stream_same_roles(&node->roles, roles);
+        return;
+    }
+    node->class = STREAM_tile;
+    node->roles = *roles;
+    list_push(finding->family->func->module->arena, &finding->open, ref);
+}
+
+static bool has_every_element(const Family *family, IrRef a, IrRef b)
+{
+    return ir_element_count(ir_type_of(family->func, a)) == ir_element_count(ir_type_of(family->func, b));
+}
+
+static void look_around(Finding *finding, IrRef ref)
+{
+    const Family *family = finding->family;
+    const IrNode *node = ir_node(family->func, ref);
+    const Roles roles = family->node[ref].roles;
+    for (int i = 0; i < node->operand_count && node->op != OP_dot; i++) {
+        IrRef operand = node->operands[i];
+        Roles wanted = stream_operand_roles(family, node, i, &roles);
+        if (has_every_element(family, operand, ref) && can_be_tile(ir_node(family->func, operand)))
+            mark(finding, operand, &wanted);
+    }
+    for (int i = 0; i < finding->users[ref].count; i++) {
+        IrRef user = finding->users[ref].items[i];
+        const IrNode *reader = ir_node(family->func, user);
+        Roles given = roles;
+        if (reader->op == OP_transpose)
+            for (int axis = 0; axis < reader->type.rank; axis++)
+                given.axis[axis] = roles.axis[reader->attr[0].items[axis]];
+        if (reader->op == OP_transpose || (ir_op_info[reader->op].traits & TRAIT_pointwise))
+            mark(finding, user, &given);
+    }
+}
+
+/* ---- the roles of a contraction ---- */
+
+/* Tasks first: the batch axes, and the row axes but for the largest; then the rows; then columns. */
+static bool name_roles(Family *family, const IrNode *seed, bool left_rows, Roles *roles)
+{
+    int batch = seed->attr[0].count;
+    int left = ir_type_of(family->func, seed->operands[0])->rank - batch - seed->attr[2].count;
+    int first = left_rows ? batch : batch + left, end = left_rows ? batch + left : seed->type.rank;
+    int rows = first;
+    if (first == end || end - first == seed->type.rank - batch)
+        return false; /* no rows, or no columns */
+    for (int axis = first; axis < end; axis++)
+        rows = seed->type.dim[axis] > seed->type.dim[rows] ? axis : rows;
+    *roles = no_roles();
+    int next = 0;
+    for (int turn = 0; turn < 3; turn++) {
+        for (int axis = 0; axis < seed->type.rank; axis++) {
+            bool of_rows = axis >= first && axis < end, task = axis < batch || (of_rows && axis != rows);
+            if ((turn == 0 && !task) || (turn == 1 && axis != rows) || (turn == 2 && (task || axis == rows)))
+                continue;
+            if (turn == 1)
+                family->row = family->tasks = next;
+            family->size[next] = seed->type.dim[axis];
+            roles->axis[axis] = (signed char)next++;
+        }
+    }
+    family->roles = next;
+    return true;
+}
+
+static IrRefs *find_users(const IrFunc *func)
+{
+    IrRefs *users = arena_array(func->module->arena, IrRefs, func->nodes.count + 1);
+    for (IrRef ref = 0; ref < func->nodes.count; ref++)
+        for (int i = 0; i < ir_node(func, ref)->operand_count; i++)
+            list_push(func->module->arena, &users[ir_node(func, ref)->operands[i]], ref);
+    return users;
+}
+
+bool stream_find(Family *family, const IrFunc *func, IrRef seed, bool left_rows)
+{
+    *family = (Family){.func = func, .node = arena_array(func->module->arena, StreamNode, func->nodes.count + 1)};
+    Roles roles;
+    if (!name_roles(family, ir_node(func, seed), left_rows, &roles))
+        return false;
+    Finding finding = {.family = family, .users = find_users(func)};
+    mark(&finding, seed, &roles);
+    for (int i = 0; i < finding.open.count && !finding.failed; i++)
+        look_around(&finding, finding.open.items[i]);
+    return !finding.failed;
+}

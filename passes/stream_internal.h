@@ -1,0 +1,96 @@
+/* What the files of the streaming pass share.
+ *
+ * The pass finds *tiles*: values over two large axes, rows and columns (the scores of attention, the logits of a softmax over
+ * many classes), that are made element by element of contractions, of values of one axis and of index functions, and are then
+ * reduced.  Such a value is never stored.  What needs it is computed block of rows by block of rows, in a loop; a block holds
+ * all columns, so that a maximum, an exponential, its sum and a quotient follow one another as they are written, and no rule
+ * about softmax is needed.  Derivatives are ordinary nodes by then, so the tangent of attention and its gradient are streamed
+ * in the same way; sums over the rows, as gradients by keys and values are, become carries of the loop.
+ *
+ *   stream_find.c    families of tiles, and the role of each axis of each value
+ *   stream_level.c   which values can be computed in one loop: what depends on a tile by way of the rest of the program
+ *                    belongs to a later one, which makes the tiles again
+ *   stream_block.c   the values of one block
+ *   stream_loop.c    the loop over tasks (batch, heads), the loop over blocks of rows, and what comes out of them
+ *   stream.c         the pass
+ */
+#ifndef CM_PASSES_STREAM_INTERNAL_H
+#define CM_PASSES_STREAM_INTERNAL_H
+
+#include "passes/passes.h"
+#include "passes/rebuild.h"
+
+/* ---- families ---- */
+
+enum { ROLE_NONE = -1, STREAM_ROLES = IR_MAX_RANK };
+
+typedef struct Roles { /* of the axes of a value: 0, 1, .. are roles of the family */
+    signed char axis[IR_MAX_RANK];
+} Roles;
+
+typedef enum StreamClass {
+    STREAM_outside, /* computed before or after the loops */
+    STREAM_tile,    /* has every role */
+    STREAM_row,     /* has rows and tasks, and was made of tiles: computed in the loop where tiles need it */
+    STREAM_sum,     /* a sum of tiles over rows or tasks */
+} StreamClass;
+
+typedef struct StreamNode {
+    StreamClass class;
+    Roles roles;
+    int level;   /* of the loop that computes it; outside: of the last loop it depends on, or -1 */
+    bool wanted; /* row: a tile of its own level needs it, or it is what a tile is reduced to */
+} StreamNode;
+
+typedef struct Family {
+    const IrFunc *func;
+    StreamNode *node;
+    int tasks;                  /* roles 0 .. tasks - 1 */
+    int row;                    /* = tasks: the role whose blocks the loop goes over; behind it, columns */
+    int roles;                  /* how many */
+    int64_t size[STREAM_ROLES]; /* of each */
+    int levels;
+} Family;
+
+/* The family of the tile `seed`, with the free axes of its left operand as rows, or of its right one.  False: its axes do not
+ * fit together. */
+bool stream_find(Family *family, const IrFunc *func, IrRef seed, bool left_rows);
+bool stream_is_streamed(const Family *family, int role); /* a task or the rows */
+/* The roles of the operand of a node whose result has `roles`; none for axes that vanish. */
+Roles stream_operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles);
+void stream_level(Family *family);
+bool stream_in_loop(const Family *family, IrRef ref, int level); /* computed in that loop */
+
+/* ---- one block ---- */
+
+typedef struct StreamSlice { /* a part of an array from outside, as one block sees it */
+    IrRef ref;               /* in the program */
+    Roles roles;
+    IrRef value;
+} StreamSlice;
+typedef LIST(StreamSlice) StreamSlices;
+
+typedef struct StreamBlock {
+    const Family *family;
+    int level;
+    IrFunc *into;
+    IrRef *value;         /* of each node of the program that is computed here, or -1 */
+    StreamSlices *inputs; /* what comes from outside, cut to the block */
+    int64_t rows;         /* of the block */
+    IrRef *coordinate;    /* by role, tasks and rows: an i32 scalar, the first place of the block; -1: 0 */
+} StreamBlock;
+
+/* The arrays from outside that a loop reads, with the roles of their axes. */
+StreamSlices stream_inputs(const Family *family, int level);
+IrRef stream_value(StreamBlock *block, IrRef ref);
+bool stream_same_roles(const Roles *a, const Roles *b);
+
+/* ---- loops ---- */
+
+typedef LIST(IrRef) IrRefs;
+/* What a loop computes and something outside of it reads. */
+IrRefs stream_outputs(const Family *family, int level);
+/* Writes the loop of `level` to `into`; `map` has the arrays that it reads, and gets what it computes. */
+void stream_loop(const Family *family, int level, int64_t rows, IrFunc *into, IrRef *map);
+
+#endif

@@ -1,0 +1,217 @@
+/* Levels: in which loop each value of a family is computed.
+ *
+ * A loop computes what follows from tiles by steps that stay within a row.  What comes back to a tile by another way, through
+ * a sum over rows or through the rest of the program, is known only after that loop: it belongs to the next. */
+#include "passes/stream_internal.h"
+
+#include <string.h>
+
+static const StreamNode *operand_of(const Family *family, const IrNode *node, int index)
+{
+    return &family->node[node->operands[index]];
+}
+
+static bool is_inner(const StreamNode *node)
+{
+    return node->class == STREAM_tile || node->class == STREAM_row;
+}
+
+/* What the node has to wait for. */
+static int level_of(const Family *family, const IrNode *node)
+{
+    int level = 0;
+    for (int i = 0; i < node->operand_count; i++) {
+        const StreamNode *operand = operand_of(family, node, i);
+        int from = is_inner(operand) ? operand->level : operand->level + 1;
+        level = from > level ? from : level;
+    }
+    return level;
+}
+
+static int last_level(const Family *family, const IrNode *node)
+{
+    int level = -1;
+    for (int i = 0; i < node->operand_count; i++)
+        level = operand_of(family, node, i)->level > level ? operand_of(family, node, i)->level : level;
+    return level;
+}
+
+/* ---- roles of results ---- */
+
+typedef struct Result {
+    Roles roles;
+    bool sums;  /* over rows or tasks */
+    bool unfit; /* cannot be computed block by block */
+} Result;
+
+static void give_role(Result *result, int axis, int role)
+{
+    result->roles.axis[axis] = (signed char)role;
+    for (int other = 0; other < axis; other++)
+        result->unfit |= role != ROLE_NONE && result->roles.axis[other] == role;
+}
+
+static bool is_axis(IrInts axes, int axis)
+{
+    for (int i = 0; i < axes.count; i++)
+        if (axes.items[i] == axis)
+            return true;
+    return false;
+}
+
+static void reduce_result(const Family *family, const IrNode *node, Result *result)
+{
+    const StreamNode *operand = operand_of(family, node, 0);
+    int rank = ir_type_of(family->func, node->operands[0])->rank, next = 0;
+    for (int axis = 0; axis < rank; axis++) {
+        if (!is_axis(node->attr[0], axis))
+            give_role(result, next++, operand->roles.axis[axis]);
+        else if (stream_is_streamed(family, operand->roles.axis[axis]))
+            result->sums = true;
+    }
+    result->unfit |= result->sums && node->op != OP_sum;
+}
+
+/* The role that a pair of axes has: that of the side which is computed here; both must agree. */
+static int pair_role(const Family *family, const IrNode *node, int left, int right, Result *result)
+{
+    const StreamNode *a = operand_of(family, node, 0), *b = operand_of(family, node, 1);
+    int role_a = is_inner(a) ? a->roles.axis[left] : ROLE_NONE, role_b = is_inner(b) ? b->roles.axis[right] : ROLE_NONE;
+    if (is_inner(a) && is_inner(b) && role_a != role_b)
+        result->unfit = true;
+    return is_inner(a) ? role_a : role_b;
+}
+
+static void free_axes(const Family *family, const IrNode *node, int side, int *next, Result *result)
+{
+    const StreamNode *operand = operand_of(family, node, side);
+    int rank = ir_type_of(family->func, node->operands[side])->rank;
+    for (int axis = 0; axis < rank; axis++)
+        if (!is_axis(node->attr[side], axis) && !is_axis(node->attr[2 + side], axis))
+            give_role(result, (*next)++, is_inner(operand) ? operand->roles.axis[axis] : ROLE_NONE);
+}
+
+static void dot_result(const Family *family, const IrNode *node, Result *result)
+{
+    int next = 0;
+    for (int i = 0; i < node->attr[0].count; i++)
+        give_role(result, next++, pair_role(family, node, (int)node->attr[0].items[i], (int)node->attr[1].items[i], result));
+    for (int i = 0; i < node->attr[2].count; i++) {
+        int role = pair_role(family, node, (int)node->attr[2].items[i], (int)node->attr[3].items[i], result);
+        result->sums |= stream_is_streamed(family, role);
+    }
+    free_axes(family, node, 0, &next, result);
+    free_axes(family, node, 1, &next, result);
+}
+
+static void same_roles(const Family *family, const IrNode *node, Result *result)
+{
+    bool first = true;
+    for (int i = 0; i < node->operand_count; i++) {
+        const StreamNode *operand = operand_of(family, node, i);
+        if (!is_inner(operand))
+            continue;
+        result->unfit |= !first && !stream_same_roles(&result->roles, &operand->roles);
+        result->roles = operand->roles;
+        first = false;
+    }
+}
+
+static Result result_of(const Family *family, const IrNode *node)
+{
+    Result result = {.unfit = false};
+    unsigned traits = ir_op_info[node->op].traits;
+    memset(&result.roles, ROLE_NONE, sizeof result.roles);
+    const StreamNode *operand = operand_of(family, node, 0);
+    if (traits & TRAIT_pointwise)
+        same_roles(family, node, &result);
+    else if (node->op == OP_dot)
+        dot_result(family, node, &result);
+    else if (node->op == OP_sum || node->op == OP_reduce_max || node->op == OP_reduce_min || node->op == OP_prod)
+        reduce_result(family, node, &result);
+    else if (node->op == OP_broadcast)
+        for (int i = 0; i < node->attr[0].count; i++)
+            result.roles.axis[node->attr[0].items[i]] = operand->roles.axis[i];
+    else if (node->op == OP_transpose)
+        for (int i = 0; i < node->type.rank; i++)
+            result.roles.axis[i] = operand->roles.axis[node->attr[0].items[i]];
+    else
+        result.unfit = true;
+    return result;
+}
+
+/* ---- classes ---- */
+
+static bool has_streamed_roles(const Family *family, const Roles *roles)
+{
+    bool seen[STREAM_ROLES] = {false};
+    for (int axis = 0; axis < IR_MAX_RANK; axis++)
+        if (roles->axis[axis] != ROLE_NONE)
+            seen[roles->axis[axis]] = true;
+    for (int role = 0; role <= family->row; role++)
+        if (!seen[role])
+            return false;
+    return true;
+}
+
+static void classify(Family *family, IrRef ref)
+{
+    const IrNode *node = ir_node(family->func, ref);
+    StreamNode *own = &family->node[ref];
+    bool inner = false, tile = false;
+    for (int i = 0; i < node->operand_count; i++) {
+        inner |= is_inner(operand_of(family, node, i));
+        tile |= operand_of(family, node, i)->class == STREAM_tile;
+    }
+    if (own->class == STREAM_tile) {
+        own->level = level_of(family, node);
+        return;
+    }
+    own->level = last_level(family, node);
+    Result result = {.unfit = true};
+    if (inner)
+        result = result_of(family, node);
+    if (result.unfit || (result.sums && !tile) || (!result.sums && !has_streamed_roles(family, &result.roles)))
+        return;
+    own->class = result.sums ? STREAM_sum : STREAM_row;
+    own->roles = result.roles;
+    own->level = level_of(family, node);
+    own->wanted = tile;
+}
+
+/* Row values are computed in a loop for the sake of tiles, or because tiles end in them; all others can as well be outside. */
+static void choose_rows(Family *family)
+{
+    for (IrRef ref = family->func->nodes.count - 1; ref >= 0; ref--) {
+        const IrNode *node = ir_node(family->func, ref);
+        const StreamNode *own = &family->node[ref];
+        if (own->class != STREAM_tile && own->class != STREAM_sum && !(own->class == STREAM_row && own->wanted))
+            continue;
+        for (int i = 0; i < node->operand_count; i++) {
+            StreamNode *operand = &family->node[node->operands[i]];
+            if (operand->class == STREAM_row && operand->level == own->level)
+                operand->wanted = true;
+        }
+    }
+}
+
+void stream_level(Family *family)
+{
+    family->levels = 0;
+    for (IrRef ref = 0; ref < family->func->nodes.count; ref++)
+        classify(family, ref);
+    choose_rows(family);
+    for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
+        const StreamNode *node = &family->node[ref];
+        if (stream_in_loop(family, ref, node->level) && node->level >= family->levels)
+            family->levels = node->level + 1;
+    }
+}
+
+bool stream_in_loop(const Family *family, IrRef ref, int level)
+{
+    const StreamNode *node = &family->node[ref];
+    if (node->class == STREAM_tile)
+        return node->level <= level; /* made again where it is needed */
+    return node->level == level && (node->class == STREAM_sum || (node->class == STREAM_row && node->wanted));
+}
