@@ -211,7 +211,7 @@ EvalTensor eval_tensor_new(Arena *arena, IrType type);
 /* Between EvalTensor and dense row-major bytes of the declared type. */
 void eval_tensor_read(EvalTensor *tensor, const void *bytes);
 void eval_tensor_write(const EvalTensor *tensor, void *bytes);
-/* Runs `func`; calculus nodes must have been expanded.  False if a `while` passes its bound. */
+/* Runs `func`; false if a calculus node is left in it. */
 bool ir_eval(Arena *arena, const IrFunc *func, EvalMode mode, const EvalTensor *args, EvalTensor *results);
 
 /* ---- numbers as every backend must compute them (used by the interpreter, constant folding and the tests) ---- */

@@ -124,7 +124,7 @@ static bool has_calculus(const IrModule *module)
 static Values evaluate(Arena *arena, const Golden *golden, const IrFunc *func, EvalMode mode)
 {
     Values args = values_drawn(arena, func), results = values_new(arena, func, func->results.items, func->results.count);
-    ck_assert_msg(ir_eval(arena, func, mode, args.tensors, results.tensors), "%s: does not end", golden->path);
+    ck_assert_msg(ir_eval(arena, func, mode, args.tensors, results.tensors), "%s: is not run", golden->path);
     for (int i = 0; i < results.count; i++)
         eval_tensor_write(&results.tensors[i], results.bytes[i]);
     return results;

@@ -36,7 +36,8 @@ static void plan_run_loop(const PlanRun *run, const PlanStep *step)
 {
     for (int i = 0; i < step->carries.count; i++)
         plan_run_copy(run, step->carries.items[i].slot, step->carries.items[i].init);
-    int64_t most = step->bound ? step->bound : INT64_MAX, trip = most;
+    bool bounded = step->kind == STEP_FOR || step->bound; /* a `for` of bound 0 has no turns */
+    int64_t most = bounded ? step->bound : INT64_MAX, trip = most;
     if (step->kind == STEP_FOR) /* read once: its memory is free for the turns */
         trip = *(int32_t *)run->address[step->trip];
     for (int64_t turn = 0; turn < most && turn < trip; turn++) {
