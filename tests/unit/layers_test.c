@@ -28,6 +28,7 @@ static const struct {
     {"examples", "cm.h", "cm.h"},
     {"tests/docs", "", ""},
     {"tests/api", "tests/api/ tests/docs/ cm.h", "check.h cm.h"},
+    {"tests/fuzz", "tests/ runtime/ passes/ frontend/ ir/ base/", "zlib.h"},
     {"tests", "tests/ cli/verbs.def runtime/ backends/ passes/ frontend/ ir/ base/", "check.h"},
 };
 enum { LAYERS = sizeof layers / sizeof *layers };
