@@ -182,7 +182,8 @@ cm_compile_options session_compile_options(const Session *session)
     return (cm_compile_options){.size = sizeof(cm_compile_options),
                                 .device = options->device,
                                 .no_fuse = options->no_fuse,
-                                .memory_limit = options->memory.value * 1024 * 1024};
+                                .memory_limit = options->memory.value * 1024 * 1024,
+                                .block_rows = options->block_rows.value};
 }
 
 /* ---- arguments ---- */

@@ -1,6 +1,7 @@
 /* cmc train: runs a train block to its end, or until it is told to stop; then draws a sample picture. */
 #include "cli/cli.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,35 +42,42 @@ static void end_by_signal(void)
 
 /* ---- progress ---- */
 
-enum { MOST_TURNS = 16 };
-
 typedef struct Progress {
     int64_t steps;
-    double losses[MOST_TURNS]; /* of each turn when it was last taken */
-    double last;               /* when it was last printed */
+    double *losses; /* of each turn when it was last taken; NaN before that */
+    double last;    /* when it was last printed */
     bool open;
 } Progress;
 
-static void remember_losses(Progress *progress, const cm_step *step)
+static bool remember_losses(Progress *progress, const cm_step *step)
 {
-    for (size_t i = 0; i < step->turn_count && i < MOST_TURNS; i++) {
+    if (!progress->losses && (progress->losses = malloc(step->turn_count * sizeof(double)))) {
+        for (size_t i = 0; i < step->turn_count; i++)
+            progress->losses[i] = NAN;
+    }
+    for (size_t i = 0; progress->losses && i < step->turn_count; i++) {
         if (step->turns[i].taken)
             progress->losses[i] = step->turns[i].loss;
     }
+    return progress->losses != NULL;
 }
 
-/* "loss 0.5", or of a run with turns the last loss of each: "student 0.5  fake 0.1". */
+/* "loss 0.5", or of a run with turns the last loss of each: "student 0.5  fake -" where one was not taken yet. */
 static void show_losses(const Progress *progress, const cm_step *step)
 {
-    for (size_t i = 0; i < step->turn_count && i < MOST_TURNS; i++)
-        fprintf(stderr, "  %s %.5g", step->turns[i].name ? step->turns[i].name : "loss", progress->losses[i]);
+    for (size_t i = 0; i < step->turn_count; i++) {
+        bool taken = !isnan(progress->losses[i]);
+        fprintf(stderr, taken ? "  %s %.5g" : "  %s -", step->turns[i].name ? step->turns[i].name : "loss",
+                progress->losses[i]);
+    }
 }
 
 static void show_progress(void *state, const cm_step *step, const cm_training_report *so_far)
 {
     Progress *progress = state;
     double time = clock_seconds();
-    remember_losses(progress, step);
+    if (!remember_losses(progress, step))
+        return;
     if (time - progress->last < 0.1 && so_far->step < progress->steps)
         return;
     int64_t done = so_far->step - so_far->first_step;
@@ -237,6 +245,7 @@ static int train(Session *session, cm_training *training, bool *stopped)
     catch_signals(NULL);
     if (progress.open)
         fputc('\n', stderr);
+    free(progress.losses);
     if (status)
         return report_failure(options, status, error);
     print_report(options, &info, &report, run.directory);
@@ -262,6 +271,7 @@ int verb_train(const Options *options)
                                       .device = options->device,
                                       .no_fuse = options->no_fuse,
                                       .memory_limit = options->memory.value * 1024 * 1024,
+                                      .block_rows = options->block_rows.value,
                                       .seed = options->seed.given ? &options->seed.value : NULL,
                                       .weights = weights};
         cm_status status = cm_training_create(session.program, session_entry(&session), &create, &training, &error);

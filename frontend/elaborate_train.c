@@ -89,8 +89,11 @@ static bool find_source(Train *train, ModelSet *set)
     if (set->source >= 0 && train->sets.items[set->source].use == SET_trained)
         return true;
     const Expr *expr = field_of_run(train, set->name);
-    elab_error(el, DIAG_train_key, expr->span, "`%s` is an average, but no model `%s` is trained here", set->name,
-               set->averaged ? set->averaged : "of the losses");
+    Span at = expr ? expr->span : set->param->span;
+    if (set->averaged)
+        elab_error(el, DIAG_train_key, at, "`%s` is an average, but no model `%s` is trained here", set->name, set->averaged);
+    else
+        elab_error(el, DIAG_train_key, at, "`%s` is an average, but this run trains no model", set->name);
     return false;
 }
 

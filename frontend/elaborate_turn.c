@@ -396,9 +396,8 @@ bool take_turn(Train *train, Turn *turn)
         return false;
     const char *updates = arena_printf(train->el->arena, "%s.updates", turn_path(train, turn, "opt"));
     turn->updates = train->step;
-    if (condition) {
+    if (condition)
         turn->updates = entry_input(train->build, PORT_state, updates, DT_i32, &scalar, at);
-    }
     const Value *moved = moved_by(train, turn, condition);
     if (is_poison(moved))
         return false;

@@ -227,10 +227,12 @@ typedef struct cm_compile_options {
     int64_t memory_limit; /* bytes that a run may use besides its inputs and results; 0: no limit */
     cm_precision precision;
     const char *data; /* of an eval: the data set whose fields its parameters get; null: that of a run */
+    int64_t
+        block_rows; /* of a block where values over two axes are computed block by block; 0: chosen, and only where it pays */
 } cm_compile_options;
 
 /* An entry that needs more memory than the machine has free is refused here, before it runs (CM_OUT_OF_MEMORY).  It is compiled
- * once for each device, precision, data set and sizes: a second call gives the same executable.  `entry` null: the only
+ * once for each set of these options: a second call gives the same executable.  `entry` null: the only
  * entry of the program that is a fn, or the only one at all. */
 CM_API cm_status cm_compile(cm_program *program, const char *entry, const cm_compile_options *options,
                             cm_executable **executable, cm_error **error);
@@ -350,6 +352,7 @@ typedef struct cm_training_options {
     const int64_t *seed;          /* null: as the program says */
     const cm_parameters *weights; /* to begin with; those it lacks, and null, are drawn from the seed */
     cm_precision precision;
+    int64_t block_rows;
 } cm_training_options;
 
 /* Compiles the step, opens the data and makes the first state.  `entry` null: the only train block. */

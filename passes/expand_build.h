@@ -4,6 +4,8 @@
 
 #include "passes/expand_internal.h"
 
+#include <math.h>
+
 /* ---- coefficients ---- */
 
 typedef struct Row {
@@ -21,6 +23,7 @@ extern const Row expand_series[SERIES_COUNT][2]; /* [0] f32, [1] f64 */
 
 /* Constants of the two formats: [0] f32, [1] f64. */
 static const int64_t MANTISSA[2] = {23, 52}, BIAS[2] = {127, 1023};
+static const double LEAST_NORMAL[2] = {0x1p-126, 0x1p-1022};
 static const int64_t SQRT_HALF_BITS[2] = {0x3f3504f3, 0x3fe6a09e667f3bcd};
 static const int64_t SIGN_BIT[2] = {INT32_MIN, INT64_MIN};
 static const double ROUNDER[2] = {12582912.0, 6755399441055744.0}; /* 1.5 * 2^mantissa: adding it rounds to integers */
@@ -144,6 +147,34 @@ static inline KRef power_of_two(E *e, KRef k)
 {
     KRef biased = int2(e, OP_add, k, expand_bits(e, BIAS[e->wide]));
     return float_of(e, shifted(e, OP_shl, biased, MANTISSA[e->wide]));
+}
+
+/* ---- logarithms ---- */
+
+typedef struct Mantissa { /* x = 2^power * (1 + f), 1 + f between sqrt(1/2) and sqrt(2) */
+    KRef power, f;
+} Mantissa;
+
+static inline Mantissa split_mantissa(E *e, KRef x)
+{
+    KRef small = test(e, OP_lt, x, num(e, LEAST_NORMAL[e->wide]));
+    double lift = (double)MANTISSA[e->wide] + 1;
+    KRef bits = bits_of(e, either(e, small, mul(e, x, num(e, ldexp(1, (int)lift))), x));
+    KRef above = int2(e, OP_sub, bits, expand_bits(e, SQRT_HALF_BITS[e->wide]));
+    KRef power = shifted(e, OP_shr, above, MANTISSA[e->wide]);
+    KRef one_plus_f = float_of(e, int2(e, OP_sub, bits, shifted(e, OP_shl, power, MANTISSA[e->wide])));
+    Mantissa m = {.f = sub(e, one_plus_f, num(e, 1))};
+    m.power = sub(e, real1(e, OP_cast, power), either(e, small, num(e, lift), num(e, 0)));
+    return m;
+}
+
+/* `y` where x has a finite logarithm; else -inf, inf or NaN. */
+static inline KRef log_or_edge(E *e, KRef x, KRef y)
+{
+    KRef zero = num(e, 0), infinity = num(e, INFINITY);
+    KRef outside = either(e, test(e, OP_eq, x, zero), num(e, -INFINITY), num(e, NAN));
+    y = either(e, test(e, OP_lt, zero, x), y, outside);
+    return either(e, test(e, OP_eq, x, infinity), infinity, y);
 }
 
 #endif

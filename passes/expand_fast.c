@@ -49,18 +49,12 @@ static KRef fast_tanh(E *e, const KRef *x)
     return with_sign_of(e, quotient(e, t, add(e, t, num(e, 2))), x[0]);
 }
 
-/* x = 2^power (1 + f), 1 + f between sqrt(1/2) and sqrt(2): power ln 2 + f P(f). */
+/* power ln 2 + f P(f). */
 KRef expand_fast_log(Expander *e, KRef x)
 {
-    KRef small = test(e, OP_lt, x, num(e, 0x1p-126)), zero = num(e, 0), infinity = num(e, INFINITY);
-    KRef bits = bits_of(e, either(e, small, mul(e, x, num(e, 0x1p24)), x));
-    KRef power = shifted(e, OP_shr, int2(e, OP_sub, bits, expand_bits(e, SQRT_HALF_BITS[0])), MANTISSA[0]);
-    KRef f = sub(e, float_of(e, int2(e, OP_sub, bits, shifted(e, OP_shl, power, MANTISSA[0]))), num(e, 1));
-    KRef whole = sub(e, real1(e, OP_cast, power), either(e, small, num(e, 24), zero));
-    KRef y = fused(e, whole, num(e, 0.69314718055994531), mul(e, f, polynomial(e, SERIES_log_fast, f)));
-    KRef outside = either(e, test(e, OP_eq, x, zero), num(e, -INFINITY), num(e, NAN));
-    y = either(e, test(e, OP_lt, zero, x), y, outside);
-    return either(e, test(e, OP_eq, x, infinity), infinity, y);
+    Mantissa m = split_mantissa(e, x);
+    KRef y = fused(e, m.power, num(e, 0.69314718055994531), mul(e, m.f, polynomial(e, SERIES_log_fast, m.f)));
+    return log_or_edge(e, x, y);
 }
 
 static KRef fast_log(E *e, const KRef *x)

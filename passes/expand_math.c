@@ -7,17 +7,8 @@
 
 #include <math.h>
 
-const Row expand_series[SERIES_COUNT][2] = {
-/* clang-format off */
-#define ROW(...) {sizeof((const double[]){__VA_ARGS__}) / sizeof(double), (const double[]){__VA_ARGS__}}
-/* clang-format on */
-#define SERIES(name, meaning, ...) [SERIES_##name] = {__VA_ARGS__},
-#include "passes/expand_series.def"
-};
-
 /* Constants of the two formats: [0] f32, [1] f64. */
 static const int64_t ROUNDER_BITS[2] = {0x4b400000, 0x4338000000000000};
-static const double LEAST_NORMAL[2] = {0x1p-126, 0x1p-1022};
 static const double LN2_HIGH[2] = {0x1.62ep-1, 0x1.62e42feep-1}; /* times an exponent it is exact */
 static const double LN2_LOW[2] = {0x1.0bfbe8e7bcd5ep-15, 0x1.a39ef35793c76p-33};
 static const double EXP_LEAST[2] = {-104, -746}, EXP_MOST[2] = {89, 710};
@@ -102,21 +93,15 @@ static KRef expand_sigmoid(E *e, const KRef *x)
 
 /* ---- logarithms ---- */
 
-/* x = 2^power * (1 + f), 1 + f between sqrt(1/2) and sqrt(2); s = f / (2 + f). */
-typedef struct Mantissa {
-    KRef power, f, s, tail; /* tail: log(1 + f) = 2 s + s * tail */
-} Mantissa;
+/* s = f / (2 + f); log(1 + f) = 2 s + s * tail. */
+typedef struct LogSeries {
+    KRef power, f, s, tail;
+} LogSeries;
 
-static Mantissa split_for_log(E *e, KRef x)
+static LogSeries split_for_log(E *e, KRef x)
 {
-    KRef small = test(e, OP_lt, x, num(e, LEAST_NORMAL[e->wide]));
-    double lift = (double)MANTISSA[e->wide] + 1;
-    KRef bits = bits_of(e, either(e, small, mul(e, x, num(e, ldexp(1, (int)lift))), x));
-    KRef above = int2(e, OP_sub, bits, expand_bits(e, SQRT_HALF_BITS[e->wide]));
-    KRef power = shifted(e, OP_shr, above, MANTISSA[e->wide]);
-    KRef one_plus_f = float_of(e, int2(e, OP_sub, bits, shifted(e, OP_shl, power, MANTISSA[e->wide])));
-    Mantissa m = {.f = sub(e, one_plus_f, num(e, 1))};
-    m.power = sub(e, real1(e, OP_cast, power), either(e, small, num(e, lift), num(e, 0)));
+    Mantissa mantissa = split_mantissa(e, x);
+    LogSeries m = {.power = mantissa.power, .f = mantissa.f};
     m.s = quotient(e, m.f, add(e, num(e, 2), m.f));
     KRef z = mul(e, m.s, m.s);
     m.tail = mul(e, z, polynomial(e, SERIES_log, z));
@@ -125,16 +110,13 @@ static Mantissa split_for_log(E *e, KRef x)
 
 static KRef log_of(E *e, KRef x)
 {
-    Mantissa m = split_for_log(e, x);
+    LogSeries m = split_for_log(e, x);
     KRef half_square = mul(e, mul(e, num(e, 0.5), m.f), m.f);
     KRef inner = mul(e, m.s, add(e, half_square, m.tail));
     KRef low = fused(e, m.power, num(e, LN2_LOW[e->wide]), inner);
     KRef rest = sub(e, sub(e, half_square, low), m.f);
     KRef y = sub(e, mul(e, m.power, num(e, LN2_HIGH[e->wide])), rest);
-    KRef zero = num(e, 0), infinity = num(e, INFINITY);
-    KRef outside = either(e, test(e, OP_eq, x, zero), num(e, -INFINITY), num(e, NAN));
-    y = either(e, test(e, OP_lt, zero, x), y, outside);
-    return either(e, test(e, OP_eq, x, infinity), infinity, y);
+    return log_or_edge(e, x, y);
 }
 
 static KRef expand_log(E *e, const KRef *x)
@@ -181,7 +163,7 @@ static Pair pair_product(E *e, Pair a, Pair b)
 }
 
 /* f / (2 + f) with what rounding lost. */
-static Pair pair_ratio(E *e, const Mantissa *m)
+static Pair pair_ratio(E *e, const LogSeries *m)
 {
     Pair below = exact_sum(e, num(e, 2), m->f);
     KRef s = negated(e, m->s);
@@ -193,7 +175,7 @@ static Pair pair_ratio(E *e, const Mantissa *m)
  * are needed to twice the precision. */
 static Pair scaled_log(E *e, KRef a, KRef b)
 {
-    Mantissa m = split_for_log(e, a);
+    LogSeries m = split_for_log(e, a);
     Pair s = pair_ratio(e, &m), z = pair_product(e, s, s);
     double first = expand_series[SERIES_log][e->wide].items[0];
     KRef others = mul(e, z.high, polynomial_from(e, SERIES_log, 1, z.high));

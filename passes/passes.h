@@ -44,7 +44,7 @@ typedef struct LowerOptions {
     bool fast;            /* short polynomials for functions of f32 */
     const int *alias;     /* for each result: the param whose memory it takes over, or -1; may be null */
     int64_t memory_limit; /* bytes; 0: none */
-    int64_t stream_rows;  /* of a block of streamed values; 0: as many as a cache holds, and only where it pays */
+    int64_t block_rows;   /* of a block of streamed values; 0: as many as a cache holds, and only where it pays */
 } LowerOptions;
 
 /* Kernels and steps for `func` (inlined, derived).  Null after a diagnostic. */

@@ -65,7 +65,7 @@ static bool run_graph_pass(State *state, PassId pass)
         break;
     case PASS_stream:
         if (!state->options->lower.no_fuse)
-            pass_stream(state->module, state->options->lower.stream_rows);
+            pass_stream(state->module, state->options->lower.block_rows);
         break;
     default:
         break;

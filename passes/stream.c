@@ -1,8 +1,8 @@
 /* Stream: values over two large axes that are only reduced are computed block by block, and never stored.
  *
  * Takes a function after its derivatives have been written out; leaves one in which each family of such values (see
- * stream_internal.h) has become loops. It ends because each family is found and rewritten once, and loops that it has made
- * are not looked at again. */
+ * stream_internal.h) has become loops. It ends because the loops that it makes are not looked at again; what is left beside
+ * them, the last rows of a single task, is less than a block, and such a family is not taken. */
 #include "passes/stream_internal.h"
 
 enum {
@@ -21,26 +21,19 @@ static int64_t bytes_of(const IrFunc *func, IrRef ref)
     return ir_element_count(ir_type_of(func, ref)) * dtype_size(ir_type_of(func, ref)->dtype);
 }
 
-/* A contraction whose result is larger than what it was made of. */
-static bool is_seed(const IrFunc *func, IrRef ref)
+/* A contraction whose result is larger than what it was made of; any one if the size of blocks is given. */
+static bool is_seed(const IrFunc *func, IrRef ref, int64_t rows)
 {
     const IrNode *node = ir_node(func, ref);
-    if (node->op != OP_dot)
+    if (node->op != OP_dot || rows > 0)
+        return node->op == OP_dot;
+    if (bytes_of(func, ref) < WORTH_BYTES)
         return false;
     int64_t sum = 1, left = ir_element_count(ir_type_of(func, node->operands[0]));
     for (int i = 0; i < node->attr[2].count; i++)
         sum *= ir_type_of(func, node->operands[0])->dim[node->attr[2].items[i]];
     int64_t right = ir_element_count(ir_type_of(func, node->operands[1]));
     return sum <= LONGEST_SUM && ir_element_count(&node->type) > left + right;
-}
-
-static bool is_large(const Family *family, IrRef seed, int64_t rows)
-{
-    int64_t tasks = 1;
-    for (int role = 0; role < family->tasks; role++)
-        tasks *= family->size[role];
-    int64_t bytes = bytes_of(family->func, seed);
-    return rows > 0 || (bytes >= WORTH_BYTES && bytes / tasks >= WORTH_TASK_BYTES);
 }
 
 /* Some tile is reduced along a row by other than a contraction: its rows are needed as a whole, or more than once, so that
@@ -62,30 +55,6 @@ static int count_sums(const Family *family)
     for (IrRef ref = 0; ref < family->func->nodes.count; ref++)
         sums += family->node[ref].class == STREAM_sum;
     return sums;
-}
-
-static bool try_family(Family *family, const IrFunc *func, IrRef seed, bool left_rows, int64_t rows)
-{
-    if (!stream_find(family, func, seed, left_rows))
-        return false;
-    stream_level(family);
-    return family->levels > 0 && is_large(family, seed, rows) && has_row_reductions(family);
-}
-
-/* The better of the two ways to say which axis has the rows: fewer loops, then fewer sums. */
-static bool choose_family(Family *family, const IrFunc *func, IrRef seed, int64_t rows)
-{
-    Family other;
-    bool left = try_family(family, func, seed, true, rows), right = try_family(&other, func, seed, false, rows);
-    if (!left || !right) {
-        if (right)
-            *family = other;
-        return left || right;
-    }
-    bool fewer = other.levels < family->levels;
-    if (fewer || (other.levels == family->levels && count_sums(&other) < count_sums(family)))
-        *family = other;
-    return true;
 }
 
 /* Not much less than `rows`, and if possible such that nothing is left over. */
@@ -110,12 +79,61 @@ static int64_t block_rows(const Family *family)
     return rows < size ? even_rows(size, rows) : size;
 }
 
+/* Tasks that are axes of their own, and the number of the block, must fit beside the axes of what is computed. */
+static bool has_room_for_axes(const Family *family)
+{
+    for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
+        const IrNode *node = ir_node(family->func, ref);
+        int rank = node->type.rank;
+        if (family->node[ref].class == STREAM_outside)
+            continue;
+        for (int i = 0; i < node->operand_count; i++) {
+            int other = ir_type_of(family->func, node->operands[i])->rank;
+            rank = other > rank ? other : rank;
+        }
+        if (rank + family->tasks + 1 > IR_MAX_RANK)
+            return false;
+    }
+    return true;
+}
+
+/* `given` rows of a block, or as many as are good.  A family that one block would hold is none: nothing would be gained, and
+ * the pass would find it again. */
+static bool try_family(Family *family, const IrFunc *func, const IrRefs *users, IrRef seed, bool left_rows, int64_t given)
+{
+    if (!stream_find(family, func, users, seed, left_rows) || !stream_level(family))
+        return false;
+    int64_t tasks = stream_task_count(family);
+    family->rows = given ? given : block_rows(family);
+    bool several = tasks > 1 || family->rows < family->size[family->row];
+    if (family->rows > family->size[family->row])
+        family->rows = family->size[family->row];
+    bool large = given || bytes_of(func, seed) / tasks >= WORTH_TASK_BYTES;
+    return several && large && has_row_reductions(family) && has_room_for_axes(family);
+}
+
+/* The better of the two ways to say which axis has the rows: fewer loops, then fewer sums. */
+static bool choose_family(Family *family, const IrFunc *func, const IrRefs *users, IrRef seed, int64_t rows)
+{
+    Family other;
+    bool left = try_family(family, func, users, seed, true, rows);
+    bool right = try_family(&other, func, users, seed, false, rows);
+    if (!left || !right) {
+        if (right)
+            *family = other;
+        return left || right;
+    }
+    bool fewer = other.levels < family->levels;
+    if (fewer || (other.levels == family->levels && count_sums(&other) < count_sums(family)))
+        *family = other;
+    return true;
+}
+
 /* ---- rewriting ---- */
 
 typedef struct Rewriting {
     const Family *family;
     Rebuild rebuild;
-    int64_t rows;
     bool *done; /* by level: its loop is written */
 } Rewriting;
 
@@ -126,10 +144,10 @@ static void want_loop(Rewriting *rewriting, int level)
     if (rewriting->done[level])
         return;
     rewriting->done[level] = true;
-    StreamSlices inputs = stream_inputs(rewriting->family, level);
-    for (int i = 0; i < inputs.count; i++)
-        want(rewriting, inputs.items[i].ref);
-    stream_loop(rewriting->family, level, rewriting->rows, rewriting->rebuild.into, rewriting->rebuild.map);
+    const StreamSlices *inputs = &rewriting->family->ports[level].inputs;
+    for (int i = 0; i < inputs->count; i++)
+        want(rewriting, inputs->items[i].ref);
+    stream_loop(rewriting->family, level, rewriting->rebuild.into, rewriting->rebuild.map);
 }
 
 static void want(Rewriting *rewriting, IrRef ref)
@@ -147,9 +165,9 @@ static void want(Rewriting *rewriting, IrRef ref)
     rebuild_copy(&rewriting->rebuild, ref);
 }
 
-static void rewrite(const Family *family, IrFunc *func, int64_t rows)
+static void rewrite(const Family *family, IrFunc *func)
 {
-    Rewriting rewriting = {.family = family, .rebuild = rebuild_begin(func), .rows = rows};
+    Rewriting rewriting = {.family = family, .rebuild = rebuild_begin(func)};
     rewriting.done = arena_array(func->module->arena, bool, family->levels + 1);
     for (IrRef ref = 0; ref < func->nodes.count; ref++)
         rewriting.rebuild.map[ref] = -1;
@@ -160,16 +178,25 @@ static void rewrite(const Family *family, IrFunc *func, int64_t rows)
     rebuild_end(&rewriting.rebuild, func);
 }
 
+static IrRefs *find_users(const IrFunc *func)
+{
+    IrRefs *users = arena_array(func->module->arena, IrRefs, func->nodes.count + 1);
+    for (IrRef ref = 0; ref < func->nodes.count; ref++)
+        for (int i = 0; i < ir_node(func, ref)->operand_count; i++)
+            list_push(func->module->arena, &users[ir_node(func, ref)->operands[i]], ref);
+    return users;
+}
+
 static bool stream_one(IrFunc *func, int64_t rows)
 {
+    const IrRefs *users = find_users(func);
     for (IrRef ref = 0; ref < func->nodes.count; ref++) {
         Family family;
-        if (!is_seed(func, ref) || !choose_family(&family, func, ref, rows))
+        if (!is_seed(func, ref, rows) || !choose_family(&family, func, users, ref, rows))
             continue;
-        int64_t most = family.size[family.row];
-        IrFunc *copy = arena_copy(func->module->arena, func, sizeof *func); /* the family refers to it */
-        family.func = copy;
-        rewrite(&family, func, rows > 0 ? rows < most ? rows : most : block_rows(&family));
+        family.func = arena_copy(func->module->arena, func, sizeof *func); /* as it was, while `func` is written anew */
+        stream_ports(&family);
+        rewrite(&family, func);
         return true;
     }
     return false;

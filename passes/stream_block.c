@@ -14,62 +14,6 @@ static IrType block_type(const StreamBlock *block, IrType type, const Roles *rol
     return type;
 }
 
-/* ---- what comes from outside ---- */
-
-static void add_input(const Family *family, StreamSlices *inputs, IrRef ref, const Roles *roles)
-{
-    for (int i = 0; i < inputs->count; i++)
-        if (inputs->items[i].ref == ref && stream_same_roles(&inputs->items[i].roles, roles))
-            return;
-    StreamSlice slice = {ref, *roles, -1};
-    list_push(family->func->module->arena, inputs, slice);
-}
-
-/* How an operand from outside is cut: along tasks and rows only. A pair of summed axes is cut on both sides. */
-static Roles wanted_roles(const Family *family, const IrNode *node, const StreamNode *own, int index)
-{
-    Roles roles = stream_operand_roles(family, node, index, &own->roles);
-    const StreamNode *other = node->op == OP_dot ? &family->node[node->operands[!index]] : NULL;
-    for (int pair = 0; other && other->class != STREAM_outside && pair < node->attr[2].count; pair++)
-        roles.axis[node->attr[2 + index].items[pair]] = other->roles.axis[node->attr[3 - index].items[pair]];
-    for (int axis = 0; axis < IR_MAX_RANK; axis++)
-        if (!stream_is_streamed(family, roles.axis[axis]))
-            roles.axis[axis] = ROLE_NONE;
-    return roles;
-}
-
-/* Not worth reading: made in the block. */
-static bool is_leaf(const IrNode *node)
-{
-    return node->op == OP_const || node->op == OP_iota;
-}
-
-static void find_inputs(const Family *family, int level, IrRef ref, bool *seen, StreamSlices *inputs)
-{
-    const IrNode *node = ir_node(family->func, ref);
-    if (seen[ref])
-        return;
-    seen[ref] = true;
-    for (int i = 0; i < node->operand_count; i++) {
-        IrRef operand = node->operands[i];
-        Roles roles = wanted_roles(family, node, &family->node[ref], i);
-        if (stream_in_loop(family, operand, level))
-            find_inputs(family, level, operand, seen, inputs);
-        else if (!is_leaf(ir_node(family->func, operand)))
-            add_input(family, inputs, operand, &roles);
-    }
-}
-
-StreamSlices stream_inputs(const Family *family, int level)
-{
-    StreamSlices inputs = {0};
-    bool *seen = arena_array(family->func->module->arena, bool, family->func->nodes.count + 1);
-    IrRefs outputs = stream_outputs(family, level);
-    for (int i = 0; i < outputs.count; i++)
-        find_inputs(family, level, outputs.items[i], seen, &inputs);
-    return inputs;
-}
-
 /* ---- nodes ---- */
 
 /* Numbers along a streamed axis go on from block to block. */
@@ -94,13 +38,13 @@ static IrRef operand_value(StreamBlock *block, IrRef ref, int index)
     IrRef operand = node->operands[index];
     if (stream_in_loop(family, operand, block->level))
         return stream_value(block, operand);
-    Roles roles = wanted_roles(family, node, &family->node[ref], index);
-    if (is_leaf(ir_node(family->func, operand)))
+    Roles roles = stream_cut_roles(family, node, &family->node[ref], index);
+    if (stream_is_leaf(ir_node(family->func, operand)))
         return leaf_value(block, ir_node(family->func, operand), &roles);
     for (int i = 0; i < block->inputs->count; i++)
         if (block->inputs->items[i].ref == operand && stream_same_roles(&block->inputs->items[i].roles, &roles))
             return block->inputs->items[i].value;
-    return -1; /* not reached: stream_inputs found them all */
+    return -1; /* not reached: all of them are among the inputs */
 }
 
 static IrRef copy_cut(StreamBlock *block, IrRef ref, const Roles *roles)
@@ -120,6 +64,6 @@ IrRef stream_value(StreamBlock *block, IrRef ref)
     const IrNode *node = ir_node(block->family->func, ref);
     const Roles *roles = &block->family->node[ref].roles;
     if (block->value[ref] < 0)
-        block->value[ref] = is_leaf(node) ? leaf_value(block, node, roles) : copy_cut(block, ref, roles);
+        block->value[ref] = stream_is_leaf(node) ? leaf_value(block, node, roles) : copy_cut(block, ref, roles);
     return block->value[ref];
 }

@@ -20,6 +20,14 @@ bool stream_is_streamed(const Family *family, int role)
     return role >= 0 && role <= family->row;
 }
 
+int64_t stream_task_count(const Family *family)
+{
+    int64_t tasks = 1;
+    for (int role = 0; role < family->tasks; role++)
+        tasks *= family->size[role];
+    return tasks;
+}
+
 static Roles no_roles(void)
 {
     Roles roles;
@@ -56,7 +64,8 @@ static Roles dot_operand_roles(const Family *family, const IrNode *node, int sid
     return found;
 }
 
-Roles stream_operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles)
+/* None for axes that vanish. */
+static Roles operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles)
 {
     Roles found = no_roles();
     if (ir_op_info[node->op].traits & TRAIT_pointwise)
@@ -71,6 +80,20 @@ Roles stream_operand_roles(const Family *family, const IrNode *node, int index, 
             found.axis[node->attr[0].items[axis]] = roles->axis[axis];
     }
     return found;
+}
+
+/* Where a sum goes over rows or tasks, both operands of a contraction are cut along them. */
+Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNode *own, int index)
+{
+    Roles roles = operand_roles(family, node, index, &own->roles);
+    const StreamNode *other = node->op == OP_dot ? &family->node[node->operands[!index]] : NULL;
+    bool pairs = own->class == STREAM_sum && other && other->class != STREAM_outside;
+    for (int pair = 0; pairs && pair < node->attr[2].count; pair++)
+        roles.axis[node->attr[2 + index].items[pair]] = other->roles.axis[node->attr[3 - index].items[pair]];
+    for (int axis = 0; axis < IR_MAX_RANK; axis++)
+        if (!stream_is_streamed(family, roles.axis[axis]))
+            roles.axis[axis] = ROLE_NONE;
+    return roles;
 }
 
 /* ---- growing ---- */
@@ -107,7 +130,7 @@ static void look_around(Finding *finding, IrRef ref)
     const Roles roles = family->node[ref].roles;
     for (int i = 0; i < node->operand_count && node->op != OP_dot; i++) {
         IrRef operand = node->operands[i];
-        Roles wanted = stream_operand_roles(family, node, i, &roles);
+        Roles wanted = operand_roles(family, node, i, &roles);
         if (has_every_element(family, operand, ref) && can_be_tile(ir_node(family->func, operand)))
             mark(finding, operand, &wanted);
     }
@@ -153,22 +176,13 @@ static bool name_roles(Family *family, const IrNode *seed, bool left_rows, Roles
     return true;
 }
 
-static IrRefs *find_users(const IrFunc *func)
-{
-    IrRefs *users = arena_array(func->module->arena, IrRefs, func->nodes.count + 1);
-    for (IrRef ref = 0; ref < func->nodes.count; ref++)
-        for (int i = 0; i < ir_node(func, ref)->operand_count; i++)
-            list_push(func->module->arena, &users[ir_node(func, ref)->operands[i]], ref);
-    return users;
-}
-
-bool stream_find(Family *family, const IrFunc *func, IrRef seed, bool left_rows)
+bool stream_find(Family *family, const IrFunc *func, const IrRefs *users, IrRef seed, bool left_rows)
 {
     *family = (Family){.func = func, .node = arena_array(func->module->arena, StreamNode, func->nodes.count + 1)};
     Roles roles;
     if (!name_roles(family, ir_node(func, seed), left_rows, &roles))
         return false;
-    Finding finding = {.family = family, .users = find_users(func)};
+    Finding finding = {.family = family, .users = users};
     mark(&finding, seed, &roles);
     for (int i = 0; i < finding.open.count && !finding.failed; i++)
         look_around(&finding, finding.open.items[i]);

@@ -10,6 +10,7 @@
  *   stream_find.c    families of tiles, and the role of each axis of each value
  *   stream_level.c   which values can be computed in one loop: what depends on a tile by way of the rest of the program
  *                    belongs to a later one, which makes the tiles again
+ *   stream_ports.c   what each loop reads and gives
  *   stream_block.c   the values of one block
  *   stream_loop.c    the loop over tasks (batch, heads), the loop over blocks of rows, and what comes out of them
  *   stream.c         the pass
@@ -42,6 +43,20 @@ typedef struct StreamNode {
     bool wanted; /* row: a tile of its own level needs it, or it is what a tile is reduced to */
 } StreamNode;
 
+typedef struct StreamSlice { /* a part of an array from outside, as one block sees it */
+    IrRef ref;               /* in the program */
+    Roles roles;
+    IrRef value;
+} StreamSlice;
+typedef LIST(StreamSlice) StreamSlices;
+
+typedef LIST(IrRef) IrRefs;
+
+typedef struct StreamPorts { /* of a loop */
+    StreamSlices inputs;     /* arrays from outside that it reads */
+    IrRefs outputs;          /* what it computes and something outside of it reads */
+} StreamPorts;
+
 typedef struct Family {
     const IrFunc *func;
     StreamNode *node;
@@ -50,25 +65,24 @@ typedef struct Family {
     int roles;                  /* how many */
     int64_t size[STREAM_ROLES]; /* of each */
     int levels;
+    int64_t rows;       /* of a block */
+    StreamPorts *ports; /* by level */
 } Family;
 
-/* The family of the tile `seed`, with the free axes of its left operand as rows, or of its right one.  False: its axes do not
- * fit together. */
-bool stream_find(Family *family, const IrFunc *func, IrRef seed, bool left_rows);
+/* The family of the tile `seed`, with the free axes of its left operand as rows, or of its right one; `users` are the readers
+ * of each node.  False: its axes do not fit together. */
+bool stream_find(Family *family, const IrFunc *func, const IrRefs *users, IrRef seed, bool left_rows);
 bool stream_is_streamed(const Family *family, int role); /* a task or the rows */
-/* The roles of the operand of a node whose result has `roles`; none for axes that vanish. */
-Roles stream_operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles);
-void stream_level(Family *family);
+int64_t stream_task_count(const Family *family);
+/* How a block has an operand of a node: the roles of its axes that are tasks or rows. */
+Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNode *own, int index);
+/* False: a tile needs another one in a way that blocks do not have it. */
+bool stream_level(Family *family);
 bool stream_in_loop(const Family *family, IrRef ref, int level); /* computed in that loop */
+void stream_ports(Family *family);                               /* fills family->ports */
+bool stream_is_leaf(const IrNode *node);                         /* made where it is needed */
 
 /* ---- one block ---- */
-
-typedef struct StreamSlice { /* a part of an array from outside, as one block sees it */
-    IrRef ref;               /* in the program */
-    Roles roles;
-    IrRef value;
-} StreamSlice;
-typedef LIST(StreamSlice) StreamSlices;
 
 typedef struct StreamBlock {
     const Family *family;
@@ -76,21 +90,16 @@ typedef struct StreamBlock {
     IrFunc *into;
     IrRef *value;         /* of each node of the program that is computed here, or -1 */
     StreamSlices *inputs; /* what comes from outside, cut to the block */
-    int64_t rows;         /* of the block */
+    int64_t rows;         /* of this block */
     IrRef *coordinate;    /* by role, tasks and rows: an i32 scalar, the first place of the block; -1: 0 */
 } StreamBlock;
 
-/* The arrays from outside that a loop reads, with the roles of their axes. */
-StreamSlices stream_inputs(const Family *family, int level);
 IrRef stream_value(StreamBlock *block, IrRef ref);
 bool stream_same_roles(const Roles *a, const Roles *b);
 
 /* ---- loops ---- */
 
-typedef LIST(IrRef) IrRefs;
-/* What a loop computes and something outside of it reads. */
-IrRefs stream_outputs(const Family *family, int level);
 /* Writes the loop of `level` to `into`; `map` has the arrays that it reads, and gets what it computes. */
-void stream_loop(const Family *family, int level, int64_t rows, IrFunc *into, IrRef *map);
+void stream_loop(const Family *family, int level, IrFunc *into, IrRef *map);
 
 #endif

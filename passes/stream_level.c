@@ -16,13 +16,28 @@ static bool is_inner(const StreamNode *node)
     return node->class == STREAM_tile || node->class == STREAM_row;
 }
 
+/* The block of the operand is the part that the node's block needs: the maximum of a row is no maximum of a column, even where
+ * there are as many rows as columns. */
+static bool is_cut_alike(const Family *family, const IrNode *node, const StreamNode *own, int index)
+{
+    const StreamNode *operand = operand_of(family, node, index);
+    Roles wanted = stream_cut_roles(family, node, own, index);
+    for (int axis = 0; axis < ir_type_of(family->func, node->operands[index])->rank; axis++) {
+        int role = operand->roles.axis[axis];
+        if (wanted.axis[axis] != (stream_is_streamed(family, role) ? role : ROLE_NONE))
+            return false;
+    }
+    return true;
+}
+
 /* What the node has to wait for. */
-static int level_of(const Family *family, const IrNode *node)
+static int level_of(const Family *family, const IrNode *node, const StreamNode *own)
 {
     int level = 0;
     for (int i = 0; i < node->operand_count; i++) {
         const StreamNode *operand = operand_of(family, node, i);
-        int from = is_inner(operand) ? operand->level : operand->level + 1;
+        bool same_loop = is_inner(operand) && (operand->class == STREAM_tile || is_cut_alike(family, node, own, i));
+        int from = same_loop ? operand->level : operand->level + 1;
         level = from > level ? from : level;
     }
     return level;
@@ -127,7 +142,7 @@ static Result result_of(const Family *family, const IrNode *node)
         same_roles(family, node, &result);
     else if (node->op == OP_dot)
         dot_result(family, node, &result);
-    else if (node->op == OP_sum || node->op == OP_reduce_max || node->op == OP_reduce_min || node->op == OP_prod)
+    else if ((traits & TRAIT_reduce) && node->op != OP_cumsum)
         reduce_result(family, node, &result);
     else if (node->op == OP_broadcast)
         for (int i = 0; i < node->attr[0].count; i++)
@@ -164,7 +179,7 @@ static void classify(Family *family, IrRef ref)
         tile |= operand_of(family, node, i)->class == STREAM_tile;
     }
     if (own->class == STREAM_tile) {
-        own->level = level_of(family, node);
+        own->level = level_of(family, node, own);
         return;
     }
     own->level = last_level(family, node);
@@ -175,7 +190,7 @@ static void classify(Family *family, IrRef ref)
         return;
     own->class = result.sums ? STREAM_sum : STREAM_row;
     own->roles = result.roles;
-    own->level = level_of(family, node);
+    own->level = level_of(family, node, own);
     own->wanted = tile;
 }
 
@@ -195,7 +210,20 @@ static void choose_rows(Family *family)
     }
 }
 
-void stream_level(Family *family)
+/* Tiles are made again in each loop, from tiles that must be cut as theirs are. */
+static bool tiles_fit(const Family *family)
+{
+    for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
+        const IrNode *node = ir_node(family->func, ref);
+        const StreamNode *own = &family->node[ref];
+        for (int i = 0; own->class == STREAM_tile && i < node->operand_count; i++)
+            if (operand_of(family, node, i)->class == STREAM_tile && !is_cut_alike(family, node, own, i))
+                return false;
+    }
+    return true;
+}
+
+bool stream_level(Family *family)
 {
     family->levels = 0;
     for (IrRef ref = 0; ref < family->func->nodes.count; ref++)
@@ -206,6 +234,7 @@ void stream_level(Family *family)
         if (stream_in_loop(family, ref, node->level) && node->level >= family->levels)
             family->levels = node->level + 1;
     }
+    return family->levels > 0 && tiles_fit(family);
 }
 
 bool stream_in_loop(const Family *family, IrRef ref, int level)

@@ -8,7 +8,6 @@ typedef struct Loop {
     const Family *family;
     Arena *arena;
     int level;
-    int64_t rows;  /* of a block */
     int64_t tasks; /* how many, all task axes together */
     IrRefs outputs;
     StreamSlices inputs; /* with the values that they have in the function being written */
@@ -54,28 +53,6 @@ static IrRef scalar(IrFunc *func, int64_t value)
 static IrRef zeros(IrFunc *func, IrType type)
 {
     return ir_const(func, type, 0);
-}
-
-/* ---- outputs ---- */
-
-IrRefs stream_outputs(const Family *family, int level)
-{
-    const IrFunc *func = family->func;
-    IrRefs outputs = {0};
-    bool *read = arena_array(func->module->arena, bool, func->nodes.count + 1);
-    for (IrRef ref = 0; ref < func->nodes.count; ref++)
-        for (int i = 0; i < ir_node(func, ref)->operand_count; i++) {
-            IrRef operand = ir_node(func, ref)->operands[i];
-            bool same_loop = stream_in_loop(family, ref, family->node[ref].level) &&
-                             stream_in_loop(family, operand, family->node[ref].level);
-            read[operand] |= !same_loop;
-        }
-    for (int i = 0; i < func->results.count; i++)
-        read[func->results.items[i]] = true;
-    for (IrRef ref = 0; ref < func->nodes.count; ref++)
-        if (read[ref] && family->node[ref].level == level && stream_in_loop(family, ref, level))
-            list_push(func->module->arena, &outputs, ref);
-    return outputs;
 }
 
 /* ---- cutting arrays ---- */
@@ -170,13 +147,13 @@ static IrFunc *block_body(const Loop *loop, const IrFunc *around, const StreamSl
         IrType type = *ir_type_of(around, inputs->items[i].value);
         parts.items[i].value = ir_param(body, type, ir_node(family->func, parts.items[i].ref)->name);
     }
-    inner[family->row] = ir_binary(body, OP_mul, turn, scalar(body, loop->rows));
+    inner[family->row] = ir_binary(body, OP_mul, turn, scalar(body, loop->family->rows));
     for (int i = 0; i < parts.count; i++) {
         int axis = axis_of(&parts.items[i].roles, family->row);
         if (axis >= 0)
-            parts.items[i].value = pick_block(body, parts.items[i].value, axis, loop->rows, count, turn);
+            parts.items[i].value = pick_block(body, parts.items[i].value, axis, loop->family->rows, count, turn);
     }
-    compute_block(loop, body, &parts, inner, loop->rows, out);
+    compute_block(loop, body, &parts, inner, loop->family->rows, out);
     for (int i = 0; i < loop->outputs.count; i++)
         if (carried[i] >= 0)
             ir_result(body, ir_binary(body, OP_add, carried[i], out[i]), NULL);
@@ -235,10 +212,10 @@ static void loop_over_blocks(const Loop *loop, IrFunc *func, const StreamSlices 
 static void compute_task(const Loop *loop, IrFunc *func, StreamSlices *inputs, IrRef *coordinate, IrRef *out)
 {
     const Family *family = loop->family;
-    int64_t count = row_count(loop) / loop->rows, rest = row_count(loop) % loop->rows;
+    int64_t count = row_count(loop) / loop->family->rows, rest = row_count(loop) % loop->family->rows;
     coordinate[family->row] = -1;
-    if (count * loop->rows == row_count(loop) && count == 1) {
-        compute_block(loop, func, inputs, coordinate, loop->rows, out);
+    if (count * loop->family->rows == row_count(loop) && count == 1) {
+        compute_block(loop, func, inputs, coordinate, loop->family->rows, out);
         return;
     }
     loop_over_blocks(loop, func, inputs, coordinate, count, out);
@@ -246,8 +223,8 @@ static void compute_task(const Loop *loop, IrFunc *func, StreamSlices *inputs, I
         return;
     StreamSlices parts = with_values(loop, inputs);
     IrRef *last = arena_array(loop->arena, IrRef, loop->outputs.count + 1);
-    cut_rows(loop, func, &parts, count * loop->rows, row_count(loop));
-    coordinate[family->row] = scalar(func, count * loop->rows);
+    cut_rows(loop, func, &parts, count * loop->family->rows, row_count(loop));
+    coordinate[family->row] = scalar(func, count * loop->family->rows);
     compute_block(loop, func, &parts, coordinate, rest, last);
     for (int i = 0; i < loop->outputs.count; i++) {
         IrRef both[2] = {out[i], last[i]};
@@ -375,13 +352,11 @@ static void loop_over_tasks(const Loop *loop, IrFunc *into, IrRef *out)
     }
 }
 
-void stream_loop(const Family *family, int level, int64_t rows, IrFunc *into, IrRef *map)
+void stream_loop(const Family *family, int level, IrFunc *into, IrRef *map)
 {
-    Loop loop = {.family = family, .arena = family->func->module->arena, .level = level, .rows = rows, .tasks = 1};
-    loop.outputs = stream_outputs(family, level);
-    loop.inputs = stream_inputs(family, level);
-    for (int role = 0; role < family->tasks; role++)
-        loop.tasks *= family->size[role];
+    Loop loop = {.family = family, .arena = family->func->module->arena, .level = level, .tasks = stream_task_count(family)};
+    loop.outputs = family->ports[level].outputs;
+    loop.inputs = with_values(&loop, &family->ports[level].inputs);
     for (int i = 0; i < loop.inputs.count; i++)
         loop.inputs.items[i].value = map[loop.inputs.items[i].ref];
     IrRef *out = arena_array(loop.arena, IrRef, loop.outputs.count + 1), coordinate[STREAM_ROLES];

@@ -57,9 +57,9 @@ static const char *compile_key(ApiCall *call, const cm_program *program, const E
                                const cm_compile_options *options)
 {
     Text key = text_new(call->arena);
-    text_printf(&key, "%d %s %s of %s on %s fuse %d fast %d limit %lld", (int)entry->kind, entry->name,
+    text_printf(&key, "%d %s %s of %s on %s fuse %d fast %d limit %lld rows %lld", (int)entry->kind, entry->name,
                 entry->model ? entry->model : "", options->data ? options->data : "", backend->name, !options->no_fuse,
-                is_fast(program, options), (long long)options->memory_limit);
+                is_fast(program, options), (long long)options->memory_limit, (long long)options->block_rows);
     for (size_t i = 0; i < options->binding_count; i++)
         text_printf(&key, " %s=%lld", options->bindings[i].axis, (long long)options->bindings[i].size);
     return key.data;
@@ -113,7 +113,8 @@ LowerOptions executable_lowering(const cm_program *program, const cm_compile_opt
     return (LowerOptions){.no_fuse = options->no_fuse != 0,
                           .fast = is_fast(program, options),
                           .alias = alias,
-                          .memory_limit = options->memory_limit};
+                          .memory_limit = options->memory_limit,
+                          .block_rows = options->block_rows};
 }
 
 static double now(void)

@@ -315,8 +315,10 @@ static cm_status take_run(ApiCall *call, cm_training *training, const cm_trainin
     training->save_every = run->save_every;
     training->seed = (uint64_t)(options->seed ? *options->seed : run->seed);
     training->steps_input = (int32_t)training->steps;
-    training->options = (cm_compile_options){
-        .no_fuse = options->no_fuse, .memory_limit = options->memory_limit, .precision = options->precision};
+    training->options = (cm_compile_options){.no_fuse = options->no_fuse,
+                                             .memory_limit = options->memory_limit,
+                                             .precision = options->precision,
+                                             .block_rows = options->block_rows};
     training->options.device =
         options->device ? arena_copy_text(training->arena, options->device, strlen(options->device)) : NULL;
     return CM_OK;
