@@ -91,8 +91,8 @@ static bool rounds(const IrNode *node)
     return rounded;
 }
 
-/* x times numbers near 1 that differ from element to element, as far from it as rounding goes. */
-static IrRef with_noise(IrFunc *func, IrRef x, Draws *draws)
+/* x times numbers near 1 that differ from element to element, as far from it as `roundings` go together. */
+static IrRef with_noise(IrFunc *func, IrRef x, double roundings, Draws *draws)
 {
     IrType type = *ir_type_of(func, x);
     IrRef angle = ir_const(func, type, draw_real(draws, 0, 6));
@@ -100,9 +100,19 @@ static IrRef with_noise(IrFunc *func, IrRef x, Draws *draws)
         IrRef step = ir_const(func, type, draw_real(draws, 1, 3));
         angle = ir_binary(func, OP_add, angle, ir_binary(func, OP_mul, ir_iota(func, type, axis), step));
     }
-    IrRef size = ir_const(func, type, 2 * rounding_unit(type.dtype));
+    IrRef size = ir_const(func, type, 2 * sqrt(roundings) * rounding_unit(type.dtype));
     IrRef noise = ir_binary(func, OP_mul, size, ir_unary(func, OP_sin, angle));
     return ir_binary(func, OP_mul, x, ir_binary(func, OP_add, noise, ir_const(func, type, 1)));
+}
+
+/* How many terms an element of a sum has, as a mean (of a contraction, which adds in several chains, fewer): so many roundings
+ * a term meets on its way. */
+static double terms_of(const IrFunc *func, const IrNode *node)
+{
+    double most = 1;
+    for (int i = 0; i < node->operand_count; i++)
+        most = fmax(most, (double)ir_element_count(ir_type_of(func, node->operands[i])));
+    return fmax(1, most / fmax(1, (double)ir_element_count(&node->type)));
 }
 
 /* Noise on each result that is rounded; on the terms of a sum, which are rounded as they are added. */
@@ -117,13 +127,13 @@ static void add_noise(IrFunc *func, Draws *draws)
             IrRef *operand = &rebuild.map[node->operands[i]];
             kept[i] = *operand;
             if (dtype_is_float(ir_type_of(rebuild.into, *operand)->dtype))
-                *operand = with_noise(rebuild.into, *operand, draws);
+                *operand = with_noise(rebuild.into, *operand, terms_of(func, node), draws);
         }
         IrRef made = rebuild_copy(&rebuild, ref);
         for (int i = node->operand_count - 1; rounds(node) && sums && i >= 0; i--)
             rebuild.map[node->operands[i]] = kept[i];
         if (rounds(node))
-            rebuild.map[ref] = with_noise(rebuild.into, made, draws);
+            rebuild.map[ref] = with_noise(rebuild.into, made, 1, draws);
     }
     rebuild_end(&rebuild, func);
 }
