@@ -11,7 +11,7 @@ static void indent(Text *out, int depth)
 
 static void print_buffers(const Plan *plan, Text *out)
 {
-    static const char *const places[] = {"input", "output", "constant", "arena"};
+    static const char *const places[] = {"input", "output", "constant", "arena", "lane"};
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
         text_printf(out, "  b%d: ", i);
@@ -19,7 +19,7 @@ static void print_buffers(const Plan *plan, Text *out)
         text_printf(out, " %s", places[buffer->place]);
         if (buffer->place != PLACE_CONSTANT)
             text_printf(out, " %lld", (long long)buffer->offset);
-        if (buffer->place == PLACE_ARENA)
+        if (buffer->place >= PLACE_ARENA)
             text_printf(out, " steps %d..%d", buffer->first, buffer->last);
         text_printf(out, "%s%s\n", buffer->name ? "  # " : "", buffer->name ? buffer->name : "");
     }
@@ -46,7 +46,8 @@ static void print_step(const Plan *plan, const PlanStep *step, int depth, Text *
     for (int i = 0; i < step->args.count; i++)
         text_printf(out, " b%d", step->args.items[i]);
     if (step->kind == STEP_FOR)
-        text_printf(out, " b%d of at most %lld, turn in b%d", step->trip, (long long)step->bound, step->counter);
+        text_printf(out, " b%d of at most %lld%s, turn in b%d", step->trip, (long long)step->bound,
+                    step->parallel ? " at once" : "", step->counter);
     if (step->kind == STEP_WHILE && step->bound)
         text_printf(out, " at most %lld", (long long)step->bound);
     if (step->kind == STEP_WHILE || step->kind == STEP_IF)
@@ -70,8 +71,11 @@ static void print_steps(const Plan *plan, const PlanSteps *steps, int depth, Tex
 
 void plan_print(const Plan *plan, Text *out)
 {
-    text_printf(out, "plan %s: %d inputs, %d outputs, arena %lld bytes (at least %lld)\n", plan->name, plan->input_count,
-                plan->output_count, (long long)plan->arena_bytes, (long long)plan->lower_bound);
+    text_printf(out, "plan %s: %d inputs, %d outputs, arena %lld bytes (at least %lld)", plan->name, plan->input_count,
+                plan->output_count, (long long)plan->arena_bytes, (long long)plan->arena_least);
+    if (plan->lane_bytes)
+        text_printf(out, ", each lane %lld (at least %lld)", (long long)plan->lane_bytes, (long long)plan->lane_least);
+    text_puts(out, "\n");
     print_buffers(plan, out);
     print_steps(plan, &plan->steps, 1, out);
     for (int i = 0; i < plan->kernels.count; i++) {
@@ -93,15 +97,15 @@ static bool verify_places(const Plan *plan, DiagSink *diags)
 {
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *a = &plan->buffers.items[i];
-        if (a->place != PLACE_ARENA || a->first < 0)
+        if (a->place < PLACE_ARENA || a->first < 0)
             continue;
-        if (a->offset < 0 || a->offset + a->bytes > plan->arena_bytes) {
-            diag_report(diags, DIAG_bad_ir, (Span){0}, "b%d lies outside the arena", i);
+        if (a->offset < 0 || a->offset + a->bytes > (a->place == PLACE_ARENA ? plan->arena_bytes : plan->lane_bytes)) {
+            diag_report(diags, DIAG_bad_ir, (Span){0}, "b%d lies outside the arena or lane", i);
             return false;
         }
         for (int j = 0; j < i; j++) {
             const PlanBuffer *b = &plan->buffers.items[j];
-            if (b->place == PLACE_ARENA && b->first >= 0 && overlap(a, b)) {
+            if (b->place == a->place && b->first >= 0 && overlap(a, b)) {
                 diag_report(diags, DIAG_bad_ir, (Span){0}, "b%d and b%d live at once in the same place", j, i);
                 return false;
             }

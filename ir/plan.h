@@ -1,23 +1,24 @@
 /* Plan: a whole function as launches of kernels over one arena, in order, with every address known.
  *
  * The planner (passes/plan.c) makes it, a backend runs it.  A buffer is an input or an output of the function (the
- * caller's memory), a constant, or a place in the arena.  `peak` is the arena's size: known before the first run. */
+ * caller's memory), a constant, or a place in the arena or in a lane.  A lane is what a thread has for itself while it takes
+ * turns of a loop whose turns run at once.  The peak is known before the first run: plan_peak. */
 #ifndef CM_IR_PLAN_H
 #define CM_IR_PLAN_H
 
 #include "ir/kernel/kernel.h"
 
-typedef enum PlanPlace { PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT, PLACE_ARENA } PlanPlace;
+typedef enum PlanPlace { PLACE_INPUT, PLACE_OUTPUT, PLACE_CONSTANT, PLACE_ARENA, PLACE_LANE } PlanPlace;
 
 typedef struct PlanBuffer {
     PlanPlace place;
     IrType type;
     int64_t bytes;
-    int64_t offset;    /* ARENA: in bytes, 64-aligned; INPUT, OUTPUT: which one */
-    const void *data;  /* CONSTANT */
+    int64_t offset;   /* ARENA, LANE: in bytes, 64-aligned; INPUT, OUTPUT: which one */
+    const void *data; /* CONSTANT */
     const char *name;
-    int first, last;   /* ARENA: the steps between which it lives */
-    Span span;         /* of the step that is the first to use it */
+    int first, last; /* ARENA, LANE: the steps between which it lives */
+    Span span;       /* of the step that is the first to use it */
 } PlanBuffer;
 
 typedef enum PlanStepKind { STEP_LAUNCH, STEP_COPY, STEP_FILL_ZERO, STEP_FOR, STEP_WHILE, STEP_IF } PlanStepKind;
@@ -37,17 +38,18 @@ typedef struct PlanRow {
 
 typedef struct PlanStep {
     PlanStepKind kind;
-    int kernel;                  /* LAUNCH */
-    LIST(int) args;              /* LAUNCH: buffers in the order of the kernel's; COPY: to, from; FILL_ZERO: what */
-    int trip;                    /* FOR: i32 buffer that says how many turns (at most `bound`) */
-    int64_t bound;               /* FOR, WHILE (0: none) */
-    int counter;                 /* FOR */
-    int condition;               /* WHILE, IF: bool buffer */
+    int kernel;     /* LAUNCH */
+    LIST(int) args; /* LAUNCH: buffers in the order of the kernel's; COPY: to, from; FILL_ZERO: what */
+    int trip;       /* FOR: i32 buffer that says how many turns (at most `bound`) */
+    int64_t bound;  /* FOR, WHILE (0: none) */
+    int counter;    /* FOR */
+    bool parallel;  /* FOR: turns need nothing of one another; what lives in one turn only lies in a lane */
+    int condition;  /* WHILE, IF: bool buffer */
     LIST(PlanCarry) carries;
     LIST(PlanRow) rows;
-    PlanSteps *test;             /* WHILE: steps that compute `condition`, run before each turn */
-    PlanSteps *body;             /* FOR, WHILE; IF: then */
-    PlanSteps *otherwise;        /* IF */
+    PlanSteps *test;      /* WHILE: steps that compute `condition`, run before each turn */
+    PlanSteps *body;      /* FOR, WHILE; IF: then */
+    PlanSteps *otherwise; /* IF */
     Span span;
 } PlanStep;
 
@@ -62,12 +64,18 @@ typedef struct Plan {
     LIST(PlanBuffer) buffers;
     PlanSteps steps;
     int input_count, output_count;
-    int64_t arena_bytes;    /* peak */
-    int64_t lower_bound;    /* the most bytes alive at once: what no plan can go below */
+    int64_t arena_bytes, lane_bytes;
+    int64_t arena_least, lane_least; /* the most bytes alive at once: what no placement can go below */
+    int lanes;                       /* how many a run has */
 } Plan;
 
+static inline int64_t plan_peak(const Plan *plan)
+{
+    return plan->arena_bytes + plan->lanes * plan->lane_bytes;
+}
+
 void plan_print(const Plan *plan, Text *out);
-void plan_draw(const Plan *plan, Text *out); /* an SVG picture: kernels, and the arrays that pass between them */
+void plan_draw(const Plan *plan, Text *out);         /* an SVG picture: kernels, and the arrays that pass between them */
 bool plan_verify(const Plan *plan, DiagSink *diags); /* no two buffers that live at once overlap; args fit their kernels */
 
 #endif

@@ -256,7 +256,7 @@ void plan_draw(const Plan *plan, Text *out)
                 width, height, MARGIN, MARGIN);
     escape(out, plan->name);
     text_printf(out, ": %d steps, %d kernels, %.3g MB of values</text>\n", count, plan->kernels.count,
-                (double)plan->arena_bytes / 1e6);
+                (double)plan_peak(plan) / 1e6);
     forget_makers(&drawing);
     for (int i = 0; i < count; i++)
         visit_step(&drawing, i, drawing.boxes[i].step, visit_edge);

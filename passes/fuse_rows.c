@@ -14,6 +14,7 @@ enum {
     MOST_BUFFERS = 40,     /* of a kernel: some are left for what a backend adds */
     ROW_BYTES = 512 << 10, /* that the stages touch for a place of the leading axes: what fits a second-level cache */
     SMALL_ROW = 256,       /* elements below which a row is not worth loops of its own */
+    ENOUGH_ROWS = 16,      /* for the threads of a machine, if there can be so many */
 };
 
 typedef struct Chain {
@@ -145,19 +146,23 @@ static int64_t bytes_of(const Rows *rows, const Touched *touched, int outer)
     return bytes;
 }
 
-/* The fewest leading axes that leave rows small enough; 0 if none do. */
+/* The fewest leading axes that leave rows small enough, and enough of them to share out among threads; 0 if none do. */
 static int choose_outer(const Rows *rows, const Chain *chain, const Group *group, const Touched *touched, int most)
 {
     bool is_new = chain->groups.count == 1;
+    int best = 0;
     for (int outer = is_new ? 1 : chain->outer; outer <= most; outer++) {
         const IrType *space = space_of(rows->fuse, group);
         int64_t places = product(space->dim, outer);
         if (!places || (ir_element_count(space) / places < SMALL_ROW && is_new))
-            return 0;
-        if (bytes_of(rows, touched, outer) <= ROW_BYTES)
-            return outer;
+            return best;
+        if (bytes_of(rows, touched, outer) > ROW_BYTES)
+            continue;
+        best = outer;
+        if (places >= ENOUGH_ROWS)
+            return best;
     }
-    return 0;
+    return best;
 }
 
 /* ---- whether the order allows it ---- */

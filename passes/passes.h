@@ -1,6 +1,6 @@
 /* Passes: from the graph that the front end built to a plan of kernels.
  *
- *   derive -> inline -> simplify -> cse -> licm -> dce -> stream -> fuse -> expand -> plan
+ *   derive -> inline -> simplify -> cse -> stream -> licm -> dce -> fuse -> expand -> plan
  *
  * Each pass takes a module and leaves a module in which every function still computes the same results; passes/passes.def
  * lists them, and one function runs them all: run, verify, time, dump.  Fusion ends the graph: it makes kernels. */
@@ -44,6 +44,7 @@ typedef struct LowerOptions {
     bool fast;            /* short polynomials for functions of f32 */
     const int *alias;     /* for each result: the param whose memory it takes over, or -1; may be null */
     int64_t memory_limit; /* bytes; 0: none */
+    int lanes;            /* threads that may take turns of a loop at once; 0: one */
     int64_t block_rows;   /* of a block of streamed values; 0: as many as a cache holds, and only where it pays */
 } LowerOptions;
 

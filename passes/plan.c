@@ -1,20 +1,27 @@
-/* Plan: places the buffers of a plan in one arena.
+/* Plan: places the buffers of a plan in one arena, and those of parallel loops in lanes.
  *
- * Takes a plan with its steps in their final order; leaves the lifetime of each buffer, its place, the arena's size and the
- * lower bound that no placement can beat.  Two greedy orders are tried (largest first; in order of birth) and the better is
- * kept.  A buffer that a loop reads but does not make lives until the loop ends. */
+ * Takes a plan with its steps in their final order; leaves the lifetime of each buffer, its place, the sizes of arena and lanes
+ * and the lower bounds that no placement can beat.  Two greedy orders are tried (largest first; in order of birth) and the
+ * better is kept.  A buffer that a loop reads but does not make lives until the loop ends.  An outermost loop that carries
+ * nothing is parallel, unless lanes would need too much memory. */
 #include "passes/passes.h"
 
 #include <stdlib.h>
 
-enum { ALIGNMENT = 64 };
+enum {
+    ALIGNMENT = 64,
+    MOST_LANES = 1 << 30, /* bytes of all lanes together: turns that need more have enough in them to share out */
+};
 
 typedef struct LoopSpan {
+    const PlanStep *step;
     int start, end;
 } LoopSpan;
 
 typedef struct Placing {
     Plan *plan;
+    bool lanes;   /* loops may be parallel */
+    bool in_lane; /* what is walked is inside of such a loop */
     int clock;
     Span at;              /* of the step that is walked */
     LIST(LoopSpan) loops; /* inner ones before those around them */
@@ -34,7 +41,7 @@ static void touch(Placing *placing, int buffer)
     info->last = placing->clock;
 }
 
-static void touch_steps(Placing *placing, const PlanSteps *steps);
+static void touch_steps(Placing *placing, PlanSteps *steps);
 
 static void touch_borders(Placing *placing, const PlanStep *step, bool entering)
 {
@@ -53,7 +60,7 @@ static void touch_borders(Placing *placing, const PlanStep *step, bool entering)
     }
 }
 
-static void touch_step(Placing *placing, const PlanStep *step)
+static void touch_step(Placing *placing, PlanStep *step)
 {
     bool loops = step->kind == STEP_FOR || step->kind == STEP_WHILE;
     placing->clock++;
@@ -65,6 +72,8 @@ static void touch_step(Placing *placing, const PlanStep *step)
         touch(placing, step->condition);
     touch_borders(placing, step, true);
     int start = placing->clock;
+    step->parallel = placing->lanes && !placing->in_lane && step->kind == STEP_FOR && !step->carries.count;
+    placing->in_lane |= step->parallel;
     if (step->test) {
         touch_steps(placing, step->test);
         placing->clock++;
@@ -74,14 +83,16 @@ static void touch_step(Placing *placing, const PlanStep *step)
         touch_steps(placing, step->body);
     if (step->otherwise)
         touch_steps(placing, step->otherwise);
+    if (step->parallel)
+        placing->in_lane = false;
     if (!loops)
         return;
     placing->clock++;
     touch_borders(placing, step, false);
-    list_push(placing->plan->arena, &placing->loops, ((LoopSpan){start, placing->clock}));
+    list_push(placing->plan->arena, &placing->loops, ((LoopSpan){step, start, placing->clock}));
 }
 
-static void touch_steps(Placing *placing, const PlanSteps *steps)
+static void touch_steps(Placing *placing, PlanSteps *steps)
 {
     for (int i = 0; i < steps->list.count; i++)
         touch_step(placing, &steps->list.items[i]);
@@ -103,6 +114,29 @@ static void find_lifetimes(Placing *placing)
     }
 }
 
+static bool stacks_into(const PlanStep *step, int buffer)
+{
+    for (int i = 0; i < step->rows.count; i++)
+        if (step->rows.items[i].stack == buffer)
+            return true;
+    return false;
+}
+
+/* What lives only while a parallel loop runs: each lane has its own. */
+static void move_to_lanes(Placing *placing)
+{
+    Plan *plan = placing->plan;
+    for (int i = 0; i < placing->loops.count; i++) {
+        LoopSpan loop = placing->loops.items[i];
+        for (int j = 0; loop.step->parallel && j < plan->buffers.count; j++) {
+            PlanBuffer *buffer = &plan->buffers.items[j];
+            bool inside = buffer->first >= loop.start && buffer->last <= loop.end && !stacks_into(loop.step, j);
+            if (inside && buffer->place == PLACE_ARENA)
+                buffer->place = PLACE_LANE;
+        }
+    }
+}
+
 /* ---- placement ---- */
 
 static int64_t aligned(int64_t bytes)
@@ -110,9 +144,9 @@ static int64_t aligned(int64_t bytes)
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-static bool in_arena(const PlanBuffer *buffer)
+static bool lies_in(PlanPlace where, const PlanBuffer *buffer)
 {
-    return buffer->place == PLACE_ARENA && buffer->first >= 0;
+    return buffer->place == where && buffer->first >= 0;
 }
 
 typedef struct Candidate {
@@ -170,13 +204,13 @@ static int64_t place(Arena *arena, Candidate *list, int count, int (*order)(cons
     return size;
 }
 
-static int64_t most_alive(Placing *placing)
+static int64_t most_alive(const Placing *placing, PlanPlace where)
 {
     Plan *plan = placing->plan;
     int64_t *change = arena_array(plan->arena, int64_t, placing->clock + 2), alive = 0, most = 0;
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
-        if (!in_arena(buffer))
+        if (!lies_in(where, buffer))
             continue;
         change[buffer->first] += aligned(buffer->bytes);
         change[buffer->last + 1] -= aligned(buffer->bytes);
@@ -194,41 +228,63 @@ static void report_limit(const Plan *plan, int64_t limit, DiagSink *diags)
     const PlanBuffer *largest = NULL;
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
-        if (in_arena(buffer) && (!largest || buffer->bytes > largest->bytes))
+        if ((lies_in(PLACE_ARENA, buffer) || lies_in(PLACE_LANE, buffer)) && (!largest || buffer->bytes > largest->bytes))
             largest = buffer;
     }
     Span place = largest ? largest->span : (Span){0};
     diag_report(diags, DIAG_memory_limit, place, "'%s' needs %lld bytes for its values; at most %lld are allowed", plan->name,
-                (long long)plan->arena_bytes, (long long)limit);
+                (long long)plan_peak(plan), (long long)limit);
     if (largest)
         diag_note(diags, (Span){0}, "the largest, %s, has %lld%s", largest->name ? largest->name : "one without a name",
                   (long long)largest->bytes, place.source ? ": it is made there" : "");
 }
 
-bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags)
+/* Offsets of the buffers that lie there; returns the bytes that they take together. */
+static int64_t place_all(Plan *plan, PlanPlace where)
 {
-    Placing placing = {.plan = plan};
-    find_lifetimes(&placing);
     Candidate *list = arena_array(plan->arena, Candidate, plan->buffers.count + 1);
     int count = 0;
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
-        if (in_arena(buffer))
+        if (lies_in(where, buffer))
             list[count++] = (Candidate){i, aligned(buffer->bytes), 0, buffer->first, buffer->last};
     }
-    plan->arena_bytes = place(plan->arena, list, count, by_birth);
+    int64_t bytes = place(plan->arena, list, count, by_birth);
     Candidate *other = arena_copy(plan->arena, list, (size_t)count * sizeof *list);
     int64_t size = place(plan->arena, other, count, by_size);
-    if (size < plan->arena_bytes) {
-        plan->arena_bytes = size;
+    if (size < bytes) {
+        bytes = size;
         list = other;
     }
     for (int i = 0; i < count; i++)
         plan->buffers.items[list[i].buffer].offset = list[i].offset;
-    plan->lower_bound = most_alive(&placing);
-    if (options->memory_limit && plan->arena_bytes > options->memory_limit) {
-        report_limit(plan, options->memory_limit, diags);
-        return false;
-    }
-    return true;
+    return bytes;
+}
+
+static void place_plan(Plan *plan, int lanes, bool parallel)
+{
+    Placing placing = {.plan = plan, .lanes = parallel};
+    for (int i = 0; i < plan->buffers.count; i++)
+        if (plan->buffers.items[i].place == PLACE_LANE)
+            plan->buffers.items[i].place = PLACE_ARENA;
+    find_lifetimes(&placing);
+    move_to_lanes(&placing);
+    plan->lanes = lanes;
+    plan->arena_bytes = place_all(plan, PLACE_ARENA);
+    plan->lane_bytes = place_all(plan, PLACE_LANE);
+    plan->arena_least = most_alive(&placing, PLACE_ARENA);
+    plan->lane_least = most_alive(&placing, PLACE_LANE);
+}
+
+bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags)
+{
+    int lanes = options->lanes > 1 ? options->lanes : 1;
+    int64_t limit = options->memory_limit ? options->memory_limit : INT64_MAX;
+    place_plan(plan, lanes, true);
+    if (plan_peak(plan) > limit || plan->lane_bytes > MOST_LANES / lanes)
+        place_plan(plan, 1, false);
+    if (plan_peak(plan) <= limit)
+        return true;
+    report_limit(plan, limit, diags);
+    return false;
 }

@@ -83,15 +83,12 @@ static IrRef pick(IrFunc *func, IrRef x, int axis, IrRef index)
     return ir_reshape(func, taken, type.rank, type.dim);
 }
 
-/* Block `index` of `count` whole blocks along an axis. */
-static IrRef pick_block(IrFunc *func, IrRef x, int axis, int64_t rows, int64_t count, IrRef index)
+/* Items `first`, a number known at run time, to `first + rows` of an axis. */
+static IrRef pick_block(IrFunc *func, IrRef x, int axis, int64_t rows, IrRef first)
 {
-    x = cut(func, x, axis, 0, rows * count);
-    IrType type = *ir_type_of(func, x);
-    int64_t dim[IR_MAX_RANK + 1];
-    for (int i = 0; i <= type.rank; i++)
-        dim[i] = i < axis ? type.dim[i] : i == axis ? count : i == axis + 1 ? rows : type.dim[i - 1];
-    return ir_take(func, ir_reshape(func, x, type.rank + 1, dim), index, axis, 0);
+    IrType type = {.dtype = DT_i32, .rank = 1, .dim = {rows}};
+    IrRef places = ir_binary(func, OP_add, ir_iota(func, type, 0), ir_broadcast_scalar(func, first, &type));
+    return ir_take(func, x, places, axis, 0);
 }
 
 /* ---- one block, and the loop over blocks ---- */
@@ -130,7 +127,7 @@ static void cut_rows(const Loop *loop, IrFunc *func, StreamSlices *inputs, int64
 
 /* The body of the loop over blocks: (turn, sums.., coordinates of the task.., arrays..) -> (sums.., rows..). */
 static IrFunc *block_body(const Loop *loop, const IrFunc *around, const StreamSlices *inputs, const IrRef *coordinate,
-                          const IrRef *sums, int64_t count)
+                          const IrRef *sums)
 {
     const Family *family = loop->family;
     IrFunc *body = ir_func_new(around->module, "rows");
@@ -151,7 +148,7 @@ static IrFunc *block_body(const Loop *loop, const IrFunc *around, const StreamSl
     for (int i = 0; i < parts.count; i++) {
         int axis = axis_of(&parts.items[i].roles, family->row);
         if (axis >= 0)
-            parts.items[i].value = pick_block(body, parts.items[i].value, axis, loop->family->rows, count, turn);
+            parts.items[i].value = pick_block(body, parts.items[i].value, axis, loop->family->rows, inner[family->row]);
     }
     compute_block(loop, body, &parts, inner, loop->family->rows, out);
     for (int i = 0; i < loop->outputs.count; i++)
@@ -197,7 +194,7 @@ static void loop_over_blocks(const Loop *loop, IrFunc *func, const StreamSlices 
             list_push(loop->arena, &captures, coordinate[role]);
     for (int i = 0; i < inputs->count; i++)
         list_push(loop->arena, &captures, inputs->items[i].value);
-    IrFunc *body = block_body(loop, func, inputs, coordinate, sums, count);
+    IrFunc *body = block_body(loop, func, inputs, coordinate, sums);
     IrRef node = ir_for(func, body, scalar(func, count), count, carries.items, carries.count, captures.items, captures.count);
     int next = 0, row = carries.count;
     for (int i = 0; i < loop->outputs.count; i++) {

@@ -114,6 +114,7 @@ LowerOptions executable_lowering(const cm_program *program, const cm_compile_opt
                           .fast = is_fast(program, options),
                           .alias = alias,
                           .memory_limit = options->memory_limit,
+                          .lanes = pool_threads(program->context->pool),
                           .block_rows = options->block_rows};
 }
 
@@ -141,11 +142,11 @@ static int64_t bytes_of_ports(const cm_executable *executable)
 static cm_status check_memory(ApiCall *call, const cm_executable *executable, const Plan *plan)
 {
     int64_t ports = bytes_of_ports(executable), available = memory_available();
-    if (ports + plan->arena_bytes <= available)
+    if (ports + plan_peak(plan) <= available)
         return CM_OK;
     return api_fail(call, CM_OUT_OF_MEMORY, "%s needs %s of memory, %s for inputs and results and %s in between; %s are free",
-                    executable->entry, memory_text(call->arena, ports + plan->arena_bytes), memory_text(call->arena, ports),
-                    memory_text(call->arena, plan->arena_bytes), memory_text(call->arena, available));
+                    executable->entry, memory_text(call->arena, ports + plan_peak(plan)), memory_text(call->arena, ports),
+                    memory_text(call->arena, plan_peak(plan)), memory_text(call->arena, available));
 }
 
 static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *executable, const Specialised *specialised,
@@ -167,8 +168,8 @@ static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *
     const char *reason = device->backend->compile(executable->arena, device->device, plan, &executable->code, &stats);
     if (reason)
         return api_blame_device(call, executable->entry, reason);
-    executable->stats = (cm_compile_stats){.peak_bytes = plan->arena_bytes,
-                                           .least_bytes = plan->lower_bound,
+    executable->stats = (cm_compile_stats){.peak_bytes = plan_peak(plan),
+                                           .least_bytes = plan->arena_least + plan->lanes * plan->lane_least,
                                            .kernels = stats.kernels,
                                            .compiled = stats.compiled,
                                            .from_cache = stats.from_cache};

@@ -1,7 +1,9 @@
-/* Runs a plan on the CPU: its steps in order, each kernel's tasks shared out over the threads of the pool.
+/* Runs a plan on the CPU: its steps in order, each kernel's tasks shared out over the threads of the pool; the turns of a
+ * parallel loop are shared out as they are, if there are enough of them, each with its steps on one thread.
  *
- * An instance owns what one run needs: the arena of values, a scratch block for each worker, a block that a launch shares.
- * Everything is allocated when the instance is made; running allocates nothing. */
+ * An instance owns what one run needs: the arena of values, and for each worker a lane: memory for what lives in one turn of a
+ * parallel loop, scratch, and a block that the tasks of a launch share.  Everything is allocated when the instance is made;
+ * running allocates nothing. */
 #include "backends/cpu/cpu_internal.h"
 
 #include <stdlib.h>
@@ -10,14 +12,23 @@
 enum { ALIGNMENT = 64 };
 static const double WORTH_SHARING = 4000; /* nanoseconds of work below which a fork costs more than it gives */
 
+typedef struct Lane { /* of a worker; the first one also runs what stands outside of parallel loops */
+    const Instance *instance;
+    int worker;
+    void **address; /* by buffer of the plan */
+    unsigned char *shared;
+} Lane;
+
 struct Instance {
     Arena *arena;
     Executable *executable;
     unsigned char *values;  /* the plan's arena */
+    unsigned char *turns;   /* workers * lane_bytes */
     unsigned char *scratch; /* workers * scratch_bytes */
-    unsigned char *shared;
-    size_t scratch_bytes;
-    void **address; /* by buffer of the plan */
+    unsigned char *shared;  /* lanes * shared_bytes */
+    size_t lane_bytes, scratch_bytes, shared_bytes;
+    int lane_count; /* one for each worker, if the plan has parallel loops; else one */
+    Lane *lanes;
 };
 
 /* ---- memory ---- */
@@ -34,29 +45,53 @@ static int worker_count(const Executable *executable)
     return executable->device->options.pool ? pool_threads(executable->device->options.pool) : 1;
 }
 
-static void size_blocks(const Executable *executable, size_t *scratch, size_t *shared)
+static size_t aligned(size_t bytes)
 {
-    *scratch = *shared = 0;
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+static void size_blocks(Instance *instance)
+{
+    const Executable *executable = instance->executable;
     for (int i = 0; i < executable->plan->kernels.count; i++) {
         const CpuKernel *kernel = &executable->kernels[i];
-        if (kernel->scratch_bytes > *scratch)
-            *scratch = kernel->scratch_bytes;
-        if (kernel->shared_bytes > *shared)
-            *shared = kernel->shared_bytes;
+        if (aligned(kernel->scratch_bytes) > instance->scratch_bytes)
+            instance->scratch_bytes = aligned(kernel->scratch_bytes);
+        if (aligned(kernel->shared_bytes) > instance->shared_bytes)
+            instance->shared_bytes = aligned(kernel->shared_bytes);
     }
-    *scratch = (*scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    instance->lane_bytes = aligned((size_t)executable->plan->lane_bytes);
+    instance->lane_count = instance->lane_bytes ? worker_count(executable) : 1;
 }
 
 /* Addresses that do not change from run to run: values and constants. */
-static void fix_addresses(Instance *instance)
+static void fix_addresses(const Instance *instance, Lane *lane)
 {
     const Plan *plan = instance->executable->plan;
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
         if (buffer->place == PLACE_ARENA)
-            instance->address[i] = instance->values + buffer->offset;
+            lane->address[i] = instance->values + buffer->offset;
+        else if (buffer->place == PLACE_LANE)
+            lane->address[i] = instance->turns + (size_t)lane->worker * instance->lane_bytes + buffer->offset;
         else if (buffer->place == PLACE_CONSTANT)
-            instance->address[i] = (void *)(uintptr_t)buffer->data; /* kernels only read constants */
+            lane->address[i] = (void *)(uintptr_t)buffer->data; /* kernels only read constants */
+    }
+}
+
+static void make_lanes(Instance *instance)
+{
+    const Plan *plan = instance->executable->plan;
+    instance->lanes = arena_array(instance->arena, Lane, instance->lane_count);
+    for (int i = 0; i < instance->lane_count; i++)
+        instance->lanes[i] = (Lane){instance, i, arena_array(instance->arena, void *, plan->buffers.count + 1), NULL};
+}
+
+static void place_lanes(Instance *instance)
+{
+    for (int i = 0; i < instance->lane_count; i++) {
+        instance->lanes[i].shared = instance->shared + (size_t)i * instance->shared_bytes;
+        fix_addresses(instance, &instance->lanes[i]);
     }
 }
 
@@ -65,6 +100,7 @@ void execute_discard(Instance *instance)
     if (!instance)
         return;
     free(instance->values);
+    free(instance->turns);
     free(instance->scratch);
     free(instance->shared);
     arena_free(instance->arena);
@@ -81,20 +117,23 @@ const char *execute_instantiate(Arena *arena, Executable *executable, Instance *
     }
     Arena *own = kept = arena_new(executable->device->options.allocator, &escape);
     Instance *instance = arena_new_of(own, Instance);
-    size_t shared, workers = (size_t)worker_count(executable);
     *instance = (Instance){.arena = own, .executable = executable};
-    size_blocks(executable, &instance->scratch_bytes, &shared);
-    instance->address = arena_array(own, void *, plan->buffers.count + 1);
+    size_blocks(instance);
+    make_lanes(instance);
     arena_set_escape(own, NULL);
+    size_t lanes = (size_t)instance->lane_count, scratch = (size_t)worker_count(executable) * instance->scratch_bytes;
     instance->values = reserve((size_t)plan->arena_bytes);
-    instance->scratch = reserve(workers * instance->scratch_bytes);
-    instance->shared = reserve(shared);
-    if (!instance->values || !instance->scratch || !instance->shared) {
+    instance->turns = reserve(lanes * instance->lane_bytes);
+    instance->scratch = reserve(scratch);
+    instance->shared = reserve(lanes * instance->shared_bytes);
+    if (!instance->values || !instance->turns || !instance->scratch || !instance->shared) {
+        size_t values = (size_t)plan->arena_bytes + lanes * instance->lane_bytes,
+               blocks = scratch + lanes * instance->shared_bytes;
         execute_discard(instance);
-        return arena_printf(arena, "not enough memory: '%s' needs %lld bytes for its values and %zu for scratch", plan->name,
-                            (long long)plan->arena_bytes, workers * instance->scratch_bytes + shared);
+        return arena_printf(arena, "not enough memory: '%s' needs %zu bytes for its values and %zu for scratch", plan->name,
+                            values, blocks);
     }
-    fix_addresses(instance);
+    place_lanes(instance);
     *out = instance;
     return NULL;
 }
@@ -102,7 +141,7 @@ const char *execute_instantiate(Arena *arena, Executable *executable, Instance *
 /* ---- launches ---- */
 
 typedef struct Launch {
-    const Instance *instance;
+    const Lane *lane;
     const CpuPhase *phase;
     void *const *buffers;
 } Launch;
@@ -110,107 +149,133 @@ typedef struct Launch {
 static void run_tasks(void *state, int64_t first, int64_t end, int worker)
 {
     const Launch *launch = state;
-    unsigned char *scratch = launch->instance->scratch + (size_t)worker * launch->instance->scratch_bytes;
-    launch->phase->entry(launch->buffers, first, end, scratch, launch->instance->shared);
+    const Instance *instance = launch->lane->instance;
+    unsigned char *scratch = instance->scratch + (size_t)worker * instance->scratch_bytes;
+    launch->phase->entry(launch->buffers, first, end, scratch, launch->lane->shared);
 }
 
-static void run_launch(const Instance *instance, const PlanStep *step)
+/* Inside a parallel loop the pool is at work: there a lane runs all tasks by itself. */
+static void run_launch(const Lane *lane, const PlanStep *step, bool alone)
 {
     void *buffers[K_MAX_BUFFERS];
     for (int i = 0; i < step->args.count; i++)
-        buffers[i] = instance->address[step->args.items[i]];
-    const CpuKernel *kernel = &instance->executable->kernels[step->kernel];
-    Pool *pool = instance->executable->device->options.pool;
+        buffers[i] = lane->address[step->args.items[i]];
+    const Executable *executable = lane->instance->executable;
+    const CpuKernel *kernel = &executable->kernels[step->kernel];
     for (int i = 0; i < kernel->phase_count; i++) {
-        Launch launch = {instance, &kernel->phases[i], buffers};
-        if (!pool || launch.phase->tasks < 2 || launch.phase->work < WORTH_SHARING)
-            run_tasks(&launch, 0, launch.phase->tasks, 0);
+        Launch launch = {lane, &kernel->phases[i], buffers};
+        if (alone || launch.phase->tasks < 2 || launch.phase->work < WORTH_SHARING)
+            run_tasks(&launch, 0, launch.phase->tasks, lane->worker);
         else
-            pool_run(pool, launch.phase->tasks, run_tasks, &launch);
+            pool_run(executable->device->options.pool, launch.phase->tasks, run_tasks, &launch);
     }
 }
 
 /* ---- control ---- */
 
-static void run_steps(const Instance *instance, const PlanSteps *steps);
+static void run_steps(const Lane *lane, const PlanSteps *steps, bool alone);
 
-static void copy_buffer(const Instance *instance, int to, int from)
+static int64_t bytes_of(const Lane *lane, int buffer)
 {
-    if (instance->address[to] != instance->address[from])
-        memcpy(instance->address[to], instance->address[from], (size_t)instance->executable->plan->buffers.items[from].bytes);
+    return lane->instance->executable->plan->buffers.items[buffer].bytes;
 }
 
-static void enter_loop(const Instance *instance, const PlanStep *step)
+static void copy_buffer(const Lane *lane, int to, int from)
+{
+    if (lane->address[to] != lane->address[from])
+        memcpy(lane->address[to], lane->address[from], (size_t)bytes_of(lane, from));
+}
+
+static void enter_loop(const Lane *lane, const PlanStep *step)
 {
     for (int i = 0; i < step->carries.count; i++)
-        copy_buffer(instance, step->carries.items[i].slot, step->carries.items[i].init);
+        copy_buffer(lane, step->carries.items[i].slot, step->carries.items[i].init);
 }
 
-static void end_turn(const Instance *instance, const PlanStep *step, int64_t turn)
+static void end_turn(const Lane *lane, const PlanStep *step, int64_t turn)
 {
     for (int i = 0; i < step->rows.count; i++) {
         const PlanRow *row = &step->rows.items[i];
-        size_t bytes = (size_t)instance->executable->plan->buffers.items[row->value].bytes;
-        memcpy((unsigned char *)instance->address[row->stack] + (size_t)turn * bytes, instance->address[row->value], bytes);
+        int64_t bytes = bytes_of(lane, row->value);
+        memcpy((unsigned char *)lane->address[row->stack] + turn * bytes, lane->address[row->value], (size_t)bytes);
     }
     for (int i = 0; i < step->carries.count; i++)
-        copy_buffer(instance, step->carries.items[i].slot, step->carries.items[i].next);
+        copy_buffer(lane, step->carries.items[i].slot, step->carries.items[i].next);
 }
 
-static void run_for(const Instance *instance, const PlanStep *step)
+static void run_turns(const Lane *lane, const PlanStep *step, int64_t first, int64_t end, bool alone)
 {
-    int64_t trip = *(const int32_t *)instance->address[step->trip];
+    for (int64_t turn = first; turn < end; turn++) {
+        *(int32_t *)lane->address[step->counter] = (int32_t)turn;
+        run_steps(lane, step->body, alone);
+        end_turn(lane, step, turn);
+    }
+}
+
+typedef struct Turns {
+    const Instance *instance;
+    const PlanStep *step;
+} Turns;
+
+static void run_turns_at_once(void *state, int64_t first, int64_t end, int worker)
+{
+    const Turns *turns = state;
+    run_turns(&turns->instance->lanes[worker], turns->step, first, end, true);
+}
+
+static void run_for(const Lane *lane, const PlanStep *step, bool alone)
+{
+    const Instance *instance = lane->instance;
+    int64_t trip = *(const int32_t *)lane->address[step->trip];
     if (trip > step->bound)
         trip = step->bound;
-    enter_loop(instance, step);
-    for (int64_t turn = 0; turn < trip; turn++) {
-        *(int32_t *)instance->address[step->counter] = (int32_t)turn;
-        run_steps(instance, step->body);
-        end_turn(instance, step, turn);
-    }
+    enter_loop(lane, step);
+    if (step->parallel && instance->lane_count > 1 && trip >= instance->lane_count)
+        pool_run(instance->executable->device->options.pool, trip, run_turns_at_once, &(Turns){instance, step});
+    else
+        run_turns(lane, step, 0, trip, alone);
 }
 
-static void run_while(const Instance *instance, const PlanStep *step)
+static void run_while(const Lane *lane, const PlanStep *step, bool alone)
 {
-    enter_loop(instance, step);
+    enter_loop(lane, step);
     for (int64_t turn = 0; step->bound == 0 || turn < step->bound; turn++) {
-        run_steps(instance, step->test);
-        if (!*(const unsigned char *)instance->address[step->condition])
+        run_steps(lane, step->test, alone);
+        if (!*(const unsigned char *)lane->address[step->condition])
             break;
-        run_steps(instance, step->body);
-        end_turn(instance, step, turn);
+        run_steps(lane, step->body, alone);
+        end_turn(lane, step, turn);
     }
 }
 
-static void run_step(const Instance *instance, const PlanStep *step)
+static void run_step(const Lane *lane, const PlanStep *step, bool alone)
 {
-    const Plan *plan = instance->executable->plan;
     switch (step->kind) {
     case STEP_LAUNCH:
-        run_launch(instance, step);
+        run_launch(lane, step, alone);
         break;
     case STEP_COPY:
-        copy_buffer(instance, step->args.items[0], step->args.items[1]);
+        copy_buffer(lane, step->args.items[0], step->args.items[1]);
         break;
     case STEP_FILL_ZERO:
-        memset(instance->address[step->args.items[0]], 0, (size_t)plan->buffers.items[step->args.items[0]].bytes);
+        memset(lane->address[step->args.items[0]], 0, (size_t)bytes_of(lane, step->args.items[0]));
         break;
     case STEP_FOR:
-        run_for(instance, step);
+        run_for(lane, step, alone);
         break;
     case STEP_WHILE:
-        run_while(instance, step);
+        run_while(lane, step, alone);
         break;
     case STEP_IF:
-        run_steps(instance, *(const unsigned char *)instance->address[step->condition] ? step->body : step->otherwise);
+        run_steps(lane, *(const unsigned char *)lane->address[step->condition] ? step->body : step->otherwise, alone);
         break;
     }
 }
 
-static void run_steps(const Instance *instance, const PlanSteps *steps)
+static void run_steps(const Lane *lane, const PlanSteps *steps, bool alone)
 {
     for (int i = 0; i < steps->list.count; i++)
-        run_step(instance, &steps->list.items[i]);
+        run_step(lane, &steps->list.items[i], alone);
 }
 
 const char *execute_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs)
@@ -224,8 +289,9 @@ const char *execute_run(Arena *arena, Instance *instance, void *const *inputs, v
         if (!given[buffer->offset] && buffer->bytes)
             return arena_printf(arena, "%s %lld of '%s' has no memory", buffer->place == PLACE_INPUT ? "input" : "output",
                                 (long long)buffer->offset, plan->name);
-        instance->address[i] = given[buffer->offset];
+        for (int lane = 0; lane < instance->lane_count; lane++)
+            instance->lanes[lane].address[i] = given[buffer->offset];
     }
-    run_steps(instance, &plan->steps);
+    run_steps(&instance->lanes[0], &plan->steps, !instance->executable->device->options.pool);
     return NULL;
 }

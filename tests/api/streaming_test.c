@@ -96,6 +96,24 @@ START_TEST(blocks_agree_with_whole_arrays)
 }
 END_TEST
 
+START_TEST(threads_change_no_bit)
+{
+    cm_compile_options options = {.size = sizeof options, .block_rows = 2};
+    Results results[3];
+    for (int i = 0; i < 3; i++) { /* two heads: turns at once on two threads, one after another on three */
+        cm_context *context = test_context(i + 1);
+        cm_program *program = load(context);
+        results[i] = run(program, "several_heads", &options);
+        for (size_t k = 0; k < results[0].count; k++)
+            ck_assert_mem_eq(results[i].array[k].data, results[0].array[k].data, cm_array_bytes(&results[0].array[k]));
+        cm_program_free(program);
+        cm_context_free(context);
+    }
+    for (int i = 0; i < 3; i++)
+        results_free(&results[i]);
+}
+END_TEST
+
 /* ---- plans ---- */
 
 /* The number of elements of the largest array in a plan that is neither input nor output of the program. */
@@ -103,11 +121,12 @@ static int64_t largest_array(const char *plan)
 {
     int64_t largest = 0;
     for (const char *line = strstr(plan, "\n  b"); line; line = strstr(line + 1, "\n  b")) {
-        const char *end = strchr(line + 1, '\n'), *arena = strstr(line, "] arena"), *dim = strchr(line, '[');
+        const char *close = strchr(line, ']'), *dim = strchr(line, '[');
         int64_t count = 1;
-        if (!arena || arena > end)
+        if (!close || close > strchr(line + 1, '\n') ||
+            !(strncmp(close, "] arena", 7) == 0 || strncmp(close, "] lane", 6) == 0))
             continue;
-        while (dim && dim < arena) {
+        while (dim && dim < close) {
             count *= strtoll(dim + 1, NULL, 10);
             dim = strchr(dim + 1, ',');
         }
@@ -190,6 +209,7 @@ static TCase *streaming(void)
     TCase *test = tcase_create("streaming");
     tcase_set_timeout(test, 120);
     tcase_add_loop_test(test, blocks_agree_with_whole_arrays, 0, sizeof block_rows / sizeof block_rows[0]);
+    tcase_add_test(test, threads_change_no_bit);
     tcase_add_loop_test(test, scores_are_not_stored, 0, sizeof stored / sizeof stored[0]);
     tcase_add_test(test, large_arrays_agree);
     tcase_add_test(test, memory_grows_with_the_length);

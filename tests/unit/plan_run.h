@@ -88,8 +88,8 @@ static void plan_run_steps(const PlanRun *run, const PlanSteps *steps)
 static void plan_run(Arena *arena, const Plan *plan, bool placed, void *const *inputs, void *const *outputs)
 {
     PlanRun run = {arena, plan, arena_array(arena, void *, plan->buffers.count + 1)};
-    char *values = arena_alloc(arena, (size_t)plan->arena_bytes + 1);
-    memset(values, 0x5a, (size_t)plan->arena_bytes);
+    size_t bytes = (size_t)(plan->arena_bytes + plan->lane_bytes);
+    char *values = memset(arena_alloc(arena, bytes + 1), 0x5a, bytes);
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
         if (buffer->place == PLACE_INPUT)
@@ -99,7 +99,7 @@ static void plan_run(Arena *arena, const Plan *plan, bool placed, void *const *i
         else if (buffer->place == PLACE_CONSTANT)
             run.address[i] = (void *)(uintptr_t)buffer->data;
         else if (placed)
-            run.address[i] = values + buffer->offset;
+            run.address[i] = values + (buffer->place == PLACE_LANE ? plan->arena_bytes : 0) + buffer->offset;
         else
             run.address[i] = memset(arena_alloc(arena, (size_t)buffer->bytes + 1), 0x5a, (size_t)buffer->bytes);
     }
