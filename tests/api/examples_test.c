@@ -148,15 +148,11 @@ static void check_consistency_model(const char *name)
     close_example(&example);
 }
 
-START_TEST(ict)
-{
-    check_consistency_model("ict.cm");
-}
-END_TEST
+static const char *const consistency_models[] = {"ict.cm", "ct.cm", "scm.cm"};
 
-START_TEST(ct)
+START_TEST(consistency_model)
 {
-    check_consistency_model("ct.cm");
+    check_consistency_model(consistency_models[_i]);
 }
 END_TEST
 
@@ -214,8 +210,7 @@ static TCase *examples_case(void)
     tcase_add_test(tcase, moons);
     tcase_add_test(tcase, fashion_classifier);
     tcase_add_test(tcase, the_judge_that_ships);
-    tcase_add_test(tcase, ict);
-    tcase_add_test(tcase, ct);
+    tcase_add_loop_test(tcase, consistency_model, 0, sizeof consistency_models / sizeof *consistency_models);
     tcase_add_test(tcase, quality);
     return tcase;
 }
