@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,6 +215,19 @@ const char *file_make_private_directory(Arena *arena, const char *path)
     if (info.st_uid != geteuid())
         return arena_printf(arena, "'%s' belongs to another user", path);
     return info.st_mode & 022 ? arena_printf(arena, "others may write to '%s'", path) : NULL;
+}
+
+const char *file_lock_directory(Arena *arena, const char *path, int *lock)
+{
+    *lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0)
+        return reason(arena, "open the directory", path);
+    if (!flock(*lock, LOCK_EX | LOCK_NB))
+        return NULL;
+    bool taken = errno == EWOULDBLOCK;
+    close(*lock);
+    *lock = -1;
+    return taken ? arena_printf(arena, "'%s' is in use by another run", path) : NULL;
 }
 
 const char *path_join(Arena *arena, const char *directory, const char *name)

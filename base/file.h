@@ -33,6 +33,9 @@ bool file_exists(const char *path);
 const char *file_make_directories(Arena *arena, const char *path); /* like mkdir -p */
 /* A directory that its owner alone may write to: makes it, or fails if the one that is there is another user's or open. */
 const char *file_make_private_directory(Arena *arena, const char *path);
+/* Claims a directory until `lock` is closed: null, too, where the file system knows no locks (`lock` is then -1).  Fails if
+ * somebody else has it. */
+const char *file_lock_directory(Arena *arena, const char *path, int *lock);
 const char *path_join(Arena *arena, const char *directory, const char *name); /* an absolute name stays as it is */
 const char *path_directory(Arena *arena, const char *path);                   /* "." where there is none */
 

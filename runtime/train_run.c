@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct LogRow {
     int64_t step;
@@ -25,6 +26,7 @@ typedef struct Driver {
     LogRow last;            /* what the next one says of turns that are not taken */
     double earlier_seconds; /* of the run before it was resumed */
     int64_t saved_step;     /* of the last checkpoint, or -1 */
+    int lock;               /* on the directory: two runs would write over each other's files; or -1 */
 } Driver;
 
 static const char *file_of(const Driver *driver, Arena *arena, const char *name)
@@ -244,6 +246,8 @@ static cm_status prepare(ApiCall *call, Driver *driver)
     if (!driver->options.directory)
         return CM_OK;
     const char *reason = file_make_directories(call->arena, driver->options.directory);
+    if (!reason)
+        reason = file_lock_directory(call->arena, driver->options.directory, &driver->lock);
     if (reason)
         return api_fail(call, CM_IO_ERROR, "%s", reason);
     static const char *const files[] = {"checkpoint.safetensors", "weights.safetensors", "loss.csv", "loss.svg"};
@@ -337,11 +341,13 @@ cm_status cm_training_run(cm_training *training, const cm_training_run_options *
         *report = (cm_training_report){0};
     if (!training)
         return api_misuse(error, "cm_training_run: a null training");
-    Driver driver = {.training = training, .saved_step = -1};
+    Driver driver = {.training = training, .saved_step = -1, .lock = -1};
     API_OPTIONS(driver.options, options);
     cm_status status = api_run(training->context, error, run_body, &driver);
     if (driver.log)
         fclose(driver.log);
+    if (driver.lock >= 0)
+        close(driver.lock);
     if (report)
         *report = driver.report;
     return status;

@@ -86,6 +86,17 @@ START_TEST(a_full_disk_keeps_the_last_checkpoint)
 }
 END_TEST
 
+START_TEST(two_runs_do_not_share_a_directory)
+{
+    ck_assert_int_eq(shell("mkdir busy && flock busy %s train model.cm -o busy -q > printed 2> said", CMC), 1);
+    static Ran ran;
+    read_text("said", ran.err, sizeof ran.err);
+    ck_assert_msg(strstr(ran.err, "'busy' is in use by another run"), "%s", ran.err);
+    ck_assert_int_eq(shell("test -z \"$(ls busy)\""), 0);
+    expect_ran(cmc("train model.cm -o busy"), 0, "fitting: steps 0 to 20 of 20");
+}
+END_TEST
+
 static const Fault place_faults[] = {
     {"run model.cm answer -o model.cm/a.npy", 1, "model.cm/a.npy': Not a directory"},
     {"run model.cm answer -o /proc/nowhere/a.npy", 1, "cannot make the directory '/proc/nowhere'"},
@@ -214,6 +225,7 @@ static TCase *disks(void)
     tcase_add_checked_fixture(test, set_up, remove_directory);
     tcase_add_loop_test(test, a_file_that_cannot_grow_leaves_the_old_one, 0, WRITERS);
     tcase_add_test(test, a_full_disk_keeps_the_last_checkpoint);
+    tcase_add_test(test, two_runs_do_not_share_a_directory);
     tcase_add_loop_test(test, a_wrong_place_is_told, 0, PLACE_FAULTS);
     tcase_add_loop_test(test, output_that_does_not_arrive_is_told, 0, PRINTERS);
     return test;
