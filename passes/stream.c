@@ -208,4 +208,6 @@ void pass_stream(IrModule *module, int64_t rows)
     for (int i = 0; i < count; i++)
         while (stream_one(module->funcs.items[i], rows))
             continue;
+    for (int i = count; i < module->funcs.count; i++)
+        stream_factor(module->funcs.items[i]);
 }

@@ -13,6 +13,7 @@
  *   stream_ports.c   what each loop reads and gives
  *   stream_block.c   the values of one block
  *   stream_loop.c    the loop over tasks (batch, heads), the loop over blocks of rows, and what comes out of them
+ *   stream_factor.c  factors that leave contractions
  *   stream.c         the pass
  */
 #ifndef CM_PASSES_STREAM_INTERNAL_H
@@ -101,5 +102,7 @@ bool stream_same_roles(const Roles *a, const Roles *b);
 
 /* Writes the loop of `level` to `into`; `map` has the arrays that it reads, and gets what it computes. */
 void stream_loop(const Family *family, int level, IrFunc *into, IrRef *map);
+/* Takes what is the same along rows or columns out of the contractions and sums of a loop's body. */
+void stream_factor(IrFunc *body);
 
 #endif

@@ -229,7 +229,9 @@ static const char *run_passes(Arena *arena, const Golden *golden, IrModule *modu
         return text.data;
     }
     Values after = evaluate(arena, golden, func, EVAL_declared);
-    if (comparable)
+    if (comparable && strstr(line, pass_name(PASS_stream))) /* sums in another order */
+        expect_near(arena, golden, &before, after.bytes);
+    else if (comparable)
         expect_same_bits(golden, &before, &after);
     check_module_text(arena, golden, module);
     return print_module(arena, module);
