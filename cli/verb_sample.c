@@ -1,10 +1,11 @@
 /* cmc sample and cmc eval: entries that run on trained weights. */
 #include "cli/cli.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, LIST_SIZE = 1024 };
 
 static cm_entry_kind kind_of(const Options *options)
 {
@@ -29,7 +30,13 @@ static int choose_entries(const Session *session, const char **names, size_t *co
     bool all = session->options->verb == VERB_sample && !session->options->out;
     if (*count == 1 || (*count && all))
         return STATUS_DONE;
-    return usage_error(*count ? "%s has several %s entries: name one" : "%s has no %s entry", session->path, verb);
+    if (!*count)
+        return usage_error("%s has no %s entry", session->path, verb);
+    char list[LIST_SIZE] = "";
+    for (size_t i = 0; i < *count && strlen(list) + strlen(names[i]) + 3 < sizeof list; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
+    const char *why = session->options->out && session->options->verb == VERB_sample ? " for the file of --out" : "";
+    return usage_error("%s has several %s entries: name one of them%s: %s", session->path, verb, why, list);
 }
 
 static int prepare(Session *session, const char *entry, Arguments *arguments, cm_sample_options *options, cm_port *first)

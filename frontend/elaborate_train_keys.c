@@ -177,6 +177,14 @@ bool run_turns(Elab *el, const Decl *decl, TurnDecls *turns)
 
 /* ---- keys that nobody knows ---- */
 
+static const char *words_text(Arena *arena, const WordList *words)
+{
+    Text list = text_new(arena);
+    for (int i = 0; i < words->count; i++)
+        text_printf(&list, "%s`%s`", i ? ", " : "", words->items[i]);
+    return list.data;
+}
+
 static bool check_fields(Elab *el, const Expr *record, const char *what, WordList *known)
 {
     bool ok = true;
@@ -188,7 +196,8 @@ static bool check_fields(Elab *el, const Expr *record, const char *what, WordLis
         if (found)
             continue;
         elab_error(el, DIAG_train_key, field->span, "a %s has no key `%s`", what, field->name);
-        elab_suggest(el, field->name, known->items, known->count);
+        if (!elab_suggest(el, field->name, known->items, known->count))
+            elab_note(el, (Span){0}, "it has %s", words_text(el->arena, known));
         ok = false;
     }
     return ok;

@@ -96,6 +96,21 @@ static const char *nearest_key(Program *program, const char *key, const NameList
     return near;
 }
 
+/* Those of the same owner: of `train.x` what begins with `train.`, of a word without a dot those without one. */
+static void note_keys(Program *program, const char *key, const NameList *names, DiagSink *diags)
+{
+    const char *dot = strchr(key, '.');
+    size_t owner = dot ? (size_t)(dot - key) + 1 : 0;
+    Text list = text_new(program->arena);
+    for (int i = 0; i < names->count; i++) {
+        bool same = dot ? !strncmp(names->items[i], key, owner) : !strchr(names->items[i], '.');
+        if (same)
+            text_printf(&list, "%s%s", list.length ? ", " : "", names->items[i]);
+    }
+    if (list.length)
+        diag_note(diags, (Span){0}, "there are %s", list.data);
+}
+
 static void unknown_setting(Program *program, const Setting *setting, const NameList *names, DiagSink *diags)
 {
     Source *source = arena_new_of(program->arena, Source);
@@ -106,6 +121,8 @@ static void unknown_setting(Program *program, const Setting *setting, const Name
     const char *near = nearest_key(program, setting->key, names);
     if (near)
         diag_note(diags, (Span){0}, "did you mean `%s`?", near);
+    else
+        note_keys(program, setting->key, names, diags);
 }
 
 static void load_setting(Program *program, const Setting *setting, const NameList *names, DiagSink *diags)

@@ -11,7 +11,6 @@ typedef struct Lowering {
     Arena *arena;
     Plan *plan;
     const LowerOptions *options;
-    IrModule *module;
 } Lowering;
 
 static void lower_func(Lowering *lowering, const IrFunc *func, const int *params, const int *wanted, int *results,
@@ -236,10 +235,9 @@ static void give_buffers(Lowering *lowering, Fuse *fuse, const int *params)
 }
 
 /* `wanted` (may be null) names buffers that results should be computed in; `results` says where they are. */
-static void lower_func(Lowering *lowering, const IrFunc *source, const int *params, const int *wanted, int *results,
+static void lower_func(Lowering *lowering, const IrFunc *func, const int *params, const int *wanted, int *results,
                        PlanSteps *steps)
 {
-    const IrFunc *func = legalise_func(lowering->module, source);
     Fuse fuse = {.arena = lowering->arena, .func = func, .no_fuse = lowering->options->no_fuse};
     fuse.node = arena_array(lowering->arena, FuseNode, func->nodes.count);
     fuse.seen = arena_array(lowering->arena, unsigned char, func->nodes.count);
@@ -327,7 +325,7 @@ Plan *pass_fuse(Arena *arena, const IrFunc *func, const LowerOptions *options, D
     plan->name = func->name;
     plan->input_count = func->params.count;
     plan->output_count = func->results.count;
-    Lowering lowering = {arena, plan, options, ir_module_new(arena)};
+    Lowering lowering = {arena, plan, options};
     int *params = input_buffers(&lowering, func);
     int *outputs = output_buffers(&lowering, func, params);
     int *results = arena_array(arena, int, func->results.count + 1);

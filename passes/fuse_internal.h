@@ -10,17 +10,11 @@
  *   fuse_value.c    a virtual expression at an index, as instructions of a stage
  *   fuse_place.c    which results are computed in the memory where they have to be
  *   fuse_emit.c     one group as a kernel
- *   fuse.c          functions, loops and branches as steps of a plan
- *   legalise.c      rewrites on the graph that fusion relies on, with legalise_spread.c */
+ *   fuse.c          functions, loops and branches as steps of a plan */
 #ifndef CM_PASSES_FUSE_INTERNAL_H
 #define CM_PASSES_FUSE_INTERNAL_H
 
 #include "passes/passes.h"
-
-/* ---- legalise.c: argmax as a reduction of indices ---- */
-IrFunc *legalise_func(IrModule *module, const IrFunc *func);
-/* A convolution with stride 1 of an array with zeros between its elements, as convolutions of the array; none if it is none. */
-IrRef legalise_spread_conv(IrFunc *out, const IrFunc *func, const IrNode *conv, const IrRef *map);
 
 /* ---- decisions about one function ---- */
 

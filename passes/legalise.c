@@ -1,8 +1,9 @@
 /* Legalise: rewrites on the graph that leave fusion with fewer cases.
  *
- * Takes an inlined, derived function; leaves one without argmax and without convolutions of spread arrays (legalise_spread.c),
+ * Takes inlined, derived functions; leaves them without argmax and without convolutions of spread arrays (legalise_spread.c),
  * in which small constants that have to lie in memory are literals, so that no kernel is launched to write them. */
-#include "passes/fuse_internal.h"
+#include "passes/legalise_internal.h"
+#include "passes/rebuild.h"
 
 enum { SMALL_CONSTANT = 64 }; /* elements */
 
@@ -59,22 +60,29 @@ static const IrRef *with_literals(IrFunc *out, const IrFunc *func, const IrNode 
     return own;
 }
 
-IrFunc *legalise_func(IrModule *module, const IrFunc *func)
+static void legalise_func(IrFunc *func)
 {
-    IrFunc *out = ir_func_new(module, func->name);
-    IrRef *map = arena_array(module->arena, IrRef, func->nodes.count);
+    Rebuild rebuild = rebuild_begin(func);
     for (IrRef ref = 0; ref < func->nodes.count; ref++) {
         const IrNode *node = ir_node(func, ref);
         IrRef replaced = -1;
-        out->at = node->span;
+        rebuild.into->at = node->span;
         if (node->op == OP_argmax)
-            replaced = rewrite_argmax(out, node, map[node->operands[0]]);
+            replaced = rewrite_argmax(rebuild.into, node, rebuild.map[node->operands[0]]);
         else if (node->op == OP_conv)
-            replaced = legalise_spread_conv(out, func, node, map);
-        const IrRef *operands = reads_memory(node) ? with_literals(out, func, node, map) : map;
-        map[ref] = replaced >= 0 ? replaced : ir_copy_node(out, func, ref, operands);
+            replaced = legalise_spread_conv(rebuild.into, func, node, rebuild.map);
+        else if (reads_memory(node))
+            replaced = ir_copy_node(rebuild.into, func, ref, with_literals(rebuild.into, func, node, rebuild.map));
+        if (replaced >= 0)
+            rebuild.map[ref] = replaced;
+        else
+            rebuild_copy(&rebuild, ref);
     }
-    for (int i = 0; i < func->results.count; i++)
-        ir_result(out, map[func->results.items[i]], i < func->result_names.count ? func->result_names.items[i] : NULL);
-    return out;
+    rebuild_end(&rebuild, func);
+}
+
+void pass_legalise(IrModule *module)
+{
+    for (int i = 0; i < module->funcs.count; i++)
+        legalise_func(module->funcs.items[i]);
 }

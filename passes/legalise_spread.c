@@ -4,7 +4,7 @@
  * most of what it multiplies is zero.  Results p, p + s, p + 2 s .. along an axis see the same taps of the window, every sth,
  * and there the elements lie side by side.  So each such phase is a convolution of the array as it is, and the result is made
  * of phases. */
-#include "passes/fuse_internal.h"
+#include "passes/legalise_internal.h"
 
 #include <string.h>
 

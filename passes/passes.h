@@ -1,6 +1,6 @@
 /* Passes: from the graph that the front end built to a plan of kernels.
  *
- *   derive -> inline -> simplify -> cse -> stream -> licm -> dce -> fuse -> expand -> plan
+ *   derive -> inline -> simplify -> cse -> stream -> licm -> dce -> legalise -> fuse -> expand -> plan
  *
  * Each pass takes a module and leaves a module in which every function still computes the same results; passes/passes.def
  * lists them, and one function runs them all: run, verify, time, dump.  Fusion ends the graph: it makes kernels. */
@@ -29,6 +29,8 @@ void pass_dce(IrModule *module);      /* nodes, loop carries and functions that 
 void pass_licm(IrModule *module);     /* what does not change in a loop is computed before it */
 /* Values over two large axes that are only reduced become loops over blocks of rows; `rows` of a block: 0 chooses. */
 void pass_stream(IrModule *module, int64_t rows);
+/* No argmax, no convolutions of spread arrays; small constants that have to lie in memory are literals. */
+void pass_legalise(IrModule *module);
 
 /* ---- calculus on one function: used by pass_derive and by tests ---- */
 
@@ -48,7 +50,7 @@ typedef struct LowerOptions {
     int64_t block_rows;   /* of a block of streamed values; 0: as many as a cache holds, and only where it pays */
 } LowerOptions;
 
-/* Kernels and steps for `func` (inlined, derived).  Null after a diagnostic. */
+/* Kernels and steps for `func` (inlined, derived, legalised).  Null after a diagnostic. */
 Plan *pass_fuse(Arena *arena, const IrFunc *func, const LowerOptions *options, DiagSink *diags);
 void pass_expand(Plan *plan, const LowerOptions *options);                /* transcendentals become polynomials */
 bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags); /* places buffers in the arena */

@@ -63,6 +63,9 @@ static bool run_graph_pass(State *state, PassId pass)
     case PASS_dce:
         pass_dce(state->module);
         break;
+    case PASS_legalise:
+        pass_legalise(state->module);
+        break;
     case PASS_stream:
         if (!state->options->lower.no_fuse)
             pass_stream(state->module, state->options->lower.block_rows);

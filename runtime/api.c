@@ -243,6 +243,13 @@ cm_status api_blame_device(ApiCall *call, const char *what, const char *reason)
     return api_fail(call, memory ? CM_OUT_OF_MEMORY : CM_DEVICE_ERROR, "%s: %s", what, reason);
 }
 
+const char *api_place(ApiCall *call, const Entry *entry)
+{
+    if (!entry->span.source)
+        return entry->name;
+    return arena_printf(call->arena, "%s:%d: %s", entry->span.source->name, span_position(entry->span).line, entry->name);
+}
+
 cm_status api_blame_program(ApiCall *call)
 {
     return call->diags.list.count

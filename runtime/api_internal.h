@@ -46,6 +46,7 @@ cm_status api_blame_device(ApiCall *call, const char *what, const char *reason);
 const char *api_suggestion(ApiCall *call, const char *word, const char *const *known, int count);
 /* CM_PROGRAM_ERROR; the diagnostics say why. */
 cm_status api_blame_program(ApiCall *call);
+const char *api_place(ApiCall *call, const Entry *entry); /* "moons.cm:37: moons" */
 
 /* Leaves the call with CM_OUT_OF_MEMORY. */
 _Noreturn void api_no_memory(ApiCall *call);

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { INFO_KEYS = 3 };
-static const char *const info_keys[INFO_KEYS] = {"cm.step", "cm.seed", "cm.program"};
+enum { INFO_KEYS = 4 };
+static const char *const info_keys[INFO_KEYS] = {"cm.step", "cm.seed", "cm.batch", "cm.program"};
 static const char checksum_key[] = "cm.checksum";
 
 /* Of names and data, whatever their order. */
@@ -27,7 +27,8 @@ const char *checkpoint_save(Arena *arena, const char *path, const CheckpointInfo
     const TextPair pairs[] = {
         {info_keys[0], arena_printf(arena, "%lld", (long long)info->step)},
         {info_keys[1], arena_printf(arena, "%llu", (unsigned long long)info->seed)},
-        {info_keys[2], arena_printf(arena, "%llu", (unsigned long long)info->program_hash)},
+        {info_keys[2], arena_printf(arena, "%lld", (long long)info->batch)},
+        {info_keys[3], arena_printf(arena, "%llu", (unsigned long long)info->program_hash)},
         {checksum_key, checksum_of(arena, arrays, count)},
     };
     return safetensors_write(arena, path, arrays, count, pairs, sizeof pairs / sizeof *pairs);
@@ -46,8 +47,8 @@ static bool read_info(const SafeTensors *file, CheckpointInfo *info)
         if (errno || *end)
             return false;
     }
-    *info = (CheckpointInfo){(int64_t)number[0], number[1], number[2]};
-    return info->step >= 0;
+    *info = (CheckpointInfo){(int64_t)number[0], number[1], (int64_t)number[2], number[3]};
+    return info->step >= 0 && info->batch >= 0;
 }
 
 /* Files of an earlier version have no checksum. */
@@ -126,8 +127,8 @@ const char *checkpoint_load(Arena *arena, const char *path, CheckpointInfo *info
     CheckpointInfo found;
     const char *reason = safetensors_read(arena, path, &file);
     if (!reason && info && !read_info(&file, &found))
-        reason =
-            arena_printf(arena, "'%s' is not a checkpoint of a run: its metadata does not say step, seed and program", path);
+        reason = arena_printf(
+            arena, "'%s' is not a checkpoint of a run: its metadata does not say step, seed, batch and program", path);
     if (!reason && info && !is_undamaged(arena, &file))
         reason = arena_printf(arena, "'%s' is damaged: its data are not those that were written", path);
     if (!reason)

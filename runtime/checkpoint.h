@@ -7,6 +7,7 @@
 typedef struct CheckpointInfo {
     int64_t step; /* steps done */
     uint64_t seed;
+    int64_t batch;
     uint64_t program_hash; /* of the program's text and settings: tells the user that a checkpoint is another program's */
 } CheckpointInfo;
 

@@ -139,18 +139,18 @@ static int64_t bytes_of_ports(const cm_executable *executable)
 }
 
 /* A run that the system would kill is refused before it begins. */
-static cm_status check_memory(ApiCall *call, const cm_executable *executable, const Plan *plan)
+static cm_status check_memory(ApiCall *call, const cm_executable *executable, const Entry *entry, const Plan *plan)
 {
     int64_t ports = bytes_of_ports(executable), available = memory_available();
     if (ports + plan_peak(plan) <= available)
         return CM_OK;
     return api_fail(call, CM_OUT_OF_MEMORY, "%s needs %s of memory, %s for inputs and results and %s in between; %s are free",
-                    executable->entry, memory_text(call->arena, ports + plan_peak(plan)), memory_text(call->arena, ports),
+                    api_place(call, entry), memory_text(call->arena, ports + plan_peak(plan)), memory_text(call->arena, ports),
                     memory_text(call->arena, plan_peak(plan)), memory_text(call->arena, available));
 }
 
-static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *executable, const Specialised *specialised,
-                       ContextDevice *device, const cm_compile_options *options)
+static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *executable, const Entry *entry,
+                       const Specialised *specialised, ContextDevice *device, const cm_compile_options *options)
 {
     executable->inputs = specialised->inputs.items;
     executable->input_count = specialised->inputs.count;
@@ -159,9 +159,11 @@ static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *
     executable->alias = executable_aliases(executable->arena, specialised);
     PipelineOptions pipeline = {.lower = executable_lowering(program, options, executable->alias), .stop_after = -1};
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);
+    if (!plan && call->diags.list.count)
+        diag_note(&call->diags, entry->span, "'%s' is here", entry->name);
     if (!plan)
         return api_blame_program(call);
-    cm_status status = check_memory(call, executable, plan);
+    cm_status status = check_memory(call, executable, entry, plan);
     if (status != CM_OK)
         return status;
     CompileStats stats = {0};
@@ -198,7 +200,7 @@ cm_status executable_compile(ApiCall *call, cm_program *program, const Entry *en
     Specialised *specialised = NULL;
     status = program_specialise_entry(call, program, executable->arena, entry, options, &specialised);
     if (status == CM_OK)
-        status = lower(call, program, executable, specialised, device, options);
+        status = lower(call, program, executable, entry, specialised, device, options);
     if (status != CM_OK)
         return status;
     arena_set_escape(executable->arena, NULL);

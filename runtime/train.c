@@ -93,7 +93,7 @@ static cm_status open_data(ApiCall *call, cm_training *training, const DataSet *
     }
     const char *reason = NULL;
     training->reader = batch_reader_new(training->arena, training->data, training->batch, training->seed, &reason);
-    return training->reader ? CM_OK : api_fail(call, CM_MISMATCH, "%s: %s", executable->entry, reason);
+    return training->reader ? CM_OK : api_fail(call, CM_MISMATCH, "%s: %s", api_place(call, training->entry), reason);
 }
 
 /* ---- state ---- */
@@ -516,12 +516,13 @@ void cm_training_stop(cm_training *training)
 
 cm_status training_save(ApiCall *call, cm_training *training, const char *path)
 {
-    CheckpointInfo info = {.step = training->step, .seed = training->seed, .program_hash = training->program->hash};
+    CheckpointInfo info = {
+        .step = training->step, .seed = training->seed, .batch = training->batch, .program_hash = training->program->hash};
     const char *reason = checkpoint_save(call->arena, path, &info, training->state->arrays, training->state->count);
     return reason ? api_fail(call, CM_IO_ERROR, "%s", reason) : CM_OK;
 }
 
-/* The seed is looked at before anything is overwritten. */
+/* What decides which samples and random numbers follow is looked at before anything is overwritten. */
 cm_status training_load(ApiCall *call, cm_training *training, const char *path)
 {
     CheckpointInfo info = {0};
@@ -531,6 +532,9 @@ cm_status training_load(ApiCall *call, cm_training *training, const char *path)
     if (info.seed != training->seed)
         return api_fail(call, CM_MISMATCH, "%s: that run has seed %llu, this one %llu", path, (unsigned long long)info.seed,
                         (unsigned long long)training->seed);
+    if (info.batch != training->batch)
+        return api_fail(call, CM_MISMATCH, "%s: that run has batches of %lld, this one of %lld", path, (long long)info.batch,
+                        (long long)training->batch);
     if (info.step < 0)
         return api_fail(call, CM_IO_ERROR, "%s: a run cannot stand at step %lld", path, (long long)info.step);
     if (info.program_hash != training->program->hash)

@@ -193,6 +193,25 @@ START_TEST(a_checkpoint_of_another_seed_is_refused)
 }
 END_TEST
 
+/* Other samples would follow. */
+START_TEST(a_checkpoint_of_another_batch_is_refused)
+{
+    cm_error *error = NULL;
+    Fixture fixture = open_fixture(1);
+    expect_ok(cm_training_save(fixture.training, in_directory("a.safetensors"), &error));
+    cm_setting setting = {"train.batch", "8"};
+    cm_load_options options = {.size = sizeof options, .settings = &setting, .setting_count = 1};
+    cm_program *program;
+    cm_training *other;
+    expect_ok(cm_load_text(fixture.context, "test.cm", text, strlen(text), &options, &program, &error));
+    expect_ok(cm_training_create(program, "fitting", NULL, &other, &error));
+    expect_failure(CM_MISMATCH, "batches of 16, this one of 8", cm_training_load(other, in_directory("a.safetensors"), &error));
+    cm_training_free(other);
+    cm_program_free(program);
+    close_fixture(fixture);
+}
+END_TEST
+
 START_TEST(a_value_that_is_not_finite_is_named)
 {
     static const char bad[] = "model Net() {\n"
@@ -423,6 +442,7 @@ static TCase *training_case(void)
     tcase_add_test(test, threads_do_not_change_the_bits);
     tcase_add_test(test, a_run_that_is_stopped_resumes_to_the_same_bits);
     tcase_add_test(test, a_checkpoint_of_another_seed_is_refused);
+    tcase_add_test(test, a_checkpoint_of_another_batch_is_refused);
     tcase_add_test(test, a_value_that_is_not_finite_is_named);
     tcase_add_test(test, samples_use_the_averaged_weights);
     tcase_add_test(test, evaluation_covers_every_sample_once);

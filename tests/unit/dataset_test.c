@@ -314,7 +314,7 @@ static Array vector(const char *name, DType dtype, int64_t count, int fill)
 START_TEST(checkpoint_round_trip)
 {
     const char *path = path_join(arena, folder, "run.safetensors");
-    CheckpointInfo info = {1234567890123, UINT64_MAX, 0x8000000000000001}, back;
+    CheckpointInfo info = {1234567890123, UINT64_MAX, 512, 0x8000000000000001}, back;
     Array saved[] = {vector("net.w", DT_f32, 5, 1), vector("opt.t", DT_i32, 1, 2), vector("ema.net.w", DT_bf16, 3, 3)};
     Array loaded[] = {vector("ema.net.w", DT_bf16, 3, 9), vector("net.w", DT_f32, 5, 9), vector("opt.t", DT_i32, 1, 9)};
     ck_assert_ptr_null(checkpoint_save(arena, path, &info, saved, 3));

@@ -142,6 +142,7 @@ static void compile_and_run(Arena *arena, const IrFunc *func, bool no_fuse, int 
 {
     LowerOptions options = {.no_fuse = no_fuse};
     DiagSink diags = diag_sink_new(arena);
+    pass_legalise(func->module);
     Plan *plan = pass_fuse(arena, func, &options, &diags);
     pass_expand(plan, &options);
     ck_assert(pass_plan(plan, &options, &diags));

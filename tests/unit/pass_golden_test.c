@@ -177,7 +177,7 @@ static void run_graph_pass(const Golden *golden, PassId pass, IrModule *module, 
 {
     static void (*const functions[PASS_COUNT])(IrModule *) = {
         [PASS_inline] = pass_inline, [PASS_simplify] = pass_simplify, [PASS_cse] = pass_cse,
-        [PASS_dce] = pass_dce,       [PASS_licm] = pass_licm,
+        [PASS_dce] = pass_dce,       [PASS_licm] = pass_licm,         [PASS_legalise] = pass_legalise,
     };
     if (pass == PASS_derive)
         pass_derive(module, diags);

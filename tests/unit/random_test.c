@@ -333,7 +333,7 @@ static EvalTensor *run_graph(const Subject *subject, PassId pass)
 static EvalTensor *run_kernels(const Subject *subject, PassId pass, bool no_fuse)
 {
     Arena *arena = subject->arena;
-    IrModule *module = module_after(subject, PASS_dce);
+    IrModule *module = module_after(subject, PASS_legalise);
     LowerOptions options = {.no_fuse = no_fuse};
     DiagSink diags = diag_sink_new(arena);
     Plan *plan = pass_fuse(arena, ir_func_find(module, subject->entry), &options, &diags);
