@@ -11,7 +11,7 @@
 #define KERNELS CM_SOURCE_DIR "/bench/kernels.cm"
 #define DEMO CM_SOURCE_DIR "/examples/ict.cm"
 
-enum { SAMPLES = 15, STEP_SAMPLES = 9, MOST_INPUTS = 4, MOST_SETS = 64 };
+enum { SAMPLES = 15, STEP_SAMPLES = 9, MOST_INPUTS = 8, MOST_SETS = 64 };
 
 typedef struct Bench {
     const char *python; /* null: no peers */
@@ -102,14 +102,13 @@ static void run_once(Kernel *kernel, int turn)
 }
 
 /* `bytes`: that all sets together have at least; 0: one set. */
-static Kernel *open_kernel(const Bench *bench, const char *entry, cm_precision precision, size_t bytes)
+static Kernel *open_kernel(const Bench *bench, const char *entry, const cm_compile_options *options, size_t bytes)
 {
-    cm_compile_options options = {.size = sizeof options, .precision = precision};
     Kernel *kernel = calloc(1, sizeof *kernel);
     cm_program *program;
     cm_error *error;
     check(cm_load_file(bench->context, KERNELS, NULL, &program, &error), &error);
-    check(cm_compile(program, entry, &options, &kernel->executable, &error), &error);
+    check(cm_compile(program, entry, options, &kernel->executable, &error), &error);
     cm_program_free(program);
     kernel->input_count = cm_executable_input_count(kernel->executable);
     make_set(kernel);
@@ -144,7 +143,7 @@ static void bench_arithmetic(const Bench *bench, const char *name, double operat
 {
     if (!is_wanted(bench, name))
         return;
-    Kernel *kernel = open_kernel(bench, name, CM_PRECISION_EXACT, 0);
+    Kernel *kernel = open_kernel(bench, name, NULL, 0);
     Pairs pairs = {0};
     time_runs(kernel);
     for (int i = 0; i < SAMPLES; i++) {
@@ -160,7 +159,7 @@ static void bench_traffic(const Bench *bench, const char *name)
 {
     if (!is_wanted(bench, name))
         return;
-    Kernel *kernel = open_kernel(bench, name, CM_PRECISION_EXACT, 4 * last_level_cache() + (1 << 20));
+    Kernel *kernel = open_kernel(bench, name, NULL, 4 * last_level_cache() + (1 << 20));
     size_t size = cm_array_bytes(&kernel->sets[0].result);
     void *to[MOST_SETS], *from[MOST_SETS];
     for (int i = 0; i < kernel->set_count; i++) {
@@ -184,13 +183,33 @@ static void bench_precision(const Bench *bench, const char *entry)
     snprintf(name, sizeof name, "%s_fast", entry);
     if (!is_wanted(bench, name))
         return;
-    Kernel *fast = open_kernel(bench, entry, CM_PRECISION_FAST, 0), *exact = open_kernel(bench, entry, CM_PRECISION_EXACT, 0);
+    cm_compile_options options = {.size = sizeof options, .precision = CM_PRECISION_FAST};
+    Kernel *fast = open_kernel(bench, entry, &options, 0), *exact = open_kernel(bench, entry, NULL, 0);
     Pairs pairs = {0};
     for (int i = 0; i < SAMPLES; i++)
         pairs_add(&pairs, time_runs(fast) * 1e6, time_runs(exact) * 1e6);
     print_pairs(name, "us", "exact", &pairs);
     close_kernel(fast);
     close_kernel(exact);
+}
+
+/* What a derivative costs, value and all, beside the value alone; and the form that stores everything, beside the one that
+ * does not. */
+static void bench_cost(const Bench *bench, const char *entry, int no_fuse, const char *against)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s", entry, no_fuse ? "_unfused" : "");
+    if (!is_wanted(bench, name))
+        return;
+    cm_compile_options options = {.size = sizeof options, .no_fuse = no_fuse};
+    Kernel *kernel = open_kernel(bench, entry, &options, 0), *other = open_kernel(bench, against, NULL, 0);
+    Pairs pairs = {0};
+    time_runs(kernel);
+    for (int i = 0; i < SAMPLES; i++)
+        pairs_add(&pairs, time_runs(kernel) * 1e3, time_runs(other) * 1e3);
+    print_pairs(name, "ms", against, &pairs);
+    close_kernel(kernel);
+    close_kernel(other);
 }
 
 /* ---- the demo's training step ---- */
@@ -315,6 +334,10 @@ int main(int count, char **words)
     static const char *const functions[] = {"exp_map", "log_map", "silu_map", "tanh_map", "gelu_map", "pow_map", "softmax"};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         bench_precision(&bench, functions[i]);
+    bench_cost(&bench, "attention_forward", 1, "attention_forward");
+    bench_cost(&bench, "attention_jvp", 0, "attention_forward");
+    bench_cost(&bench, "attention_jvp", 1, "attention_jvp");
+    bench_cost(&bench, "attention_grad", 0, "attention_forward");
     bench_training(&bench);
     bench_compiling(&bench);
     cm_context_free(bench.context);
