@@ -193,6 +193,32 @@ static void bench_precision(const Bench *bench, const char *entry)
     close_kernel(exact);
 }
 
+/* ---- peers ---- */
+
+typedef double Milliseconds(void *state); /* of one turn */
+
+/* The same in another program, in turns. */
+static void bench_against(const Bench *bench, const char *name, Milliseconds *ours, void *state, const char *peer_name)
+{
+    char version[64];
+    Peer *peer = bench->python ? peer_start(bench->python, peer_name, name, bench->threads, version, sizeof version) : NULL;
+    if (!peer) {
+        fprintf(stderr, "cm_bench: no %s here: nothing to hold %s against\n", peer_name, name);
+        return;
+    }
+    Pairs pairs = {0};
+    for (int i = 0; i < STEP_SAMPLES; i++) {
+        double own = ours(state), theirs = peer_step(peer);
+        if (theirs > 0)
+            pairs_add(&pairs, own, theirs);
+    }
+    print_pairs(name, "ms", peer_name, &pairs);
+    fprintf(stderr, "cm_bench: %s is %s\n", peer_name, version);
+    peer_stop(peer);
+}
+
+/* ---- derivatives ---- */
+
 /* What a derivative costs, value and all, beside the value alone; and the form that stores everything, beside the one that
  * does not. */
 static void bench_cost(const Bench *bench, const char *entry, int no_fuse, const char *against)
@@ -212,9 +238,24 @@ static void bench_cost(const Bench *bench, const char *entry, int no_fuse, const
     close_kernel(other);
 }
 
+static double kernel_milliseconds(void *state)
+{
+    return time_runs(state) * 1e3;
+}
+
+static void bench_peers(const Bench *bench, const char *entry)
+{
+    if (!is_wanted(bench, entry))
+        return;
+    Kernel *kernel = open_kernel(bench, entry, NULL, 0);
+    bench_against(bench, entry, kernel_milliseconds, kernel, "pytorch_eager");
+    bench_against(bench, entry, kernel_milliseconds, kernel, "jax_jit");
+    close_kernel(kernel);
+}
+
 /* ---- the demo's training step ---- */
 
-static double step_milliseconds(cm_training *training)
+static double step_milliseconds(void *training)
 {
     cm_step step;
     cm_error *error;
@@ -236,25 +277,6 @@ static cm_training *open_training(const Bench *bench)
     return training;
 }
 
-static void bench_step_against(const Bench *bench, cm_training *training, const char *peer_name)
-{
-    char version[64];
-    Peer *peer = bench->python ? peer_start(bench->python, peer_name, bench->threads, version, sizeof version) : NULL;
-    if (!peer) {
-        fprintf(stderr, "cm_bench: no %s here: nothing to hold the training step against\n", peer_name);
-        return;
-    }
-    Pairs pairs = {0};
-    for (int i = 0; i < STEP_SAMPLES; i++) {
-        double ours = step_milliseconds(training), theirs = peer_step(peer);
-        if (theirs > 0)
-            pairs_add(&pairs, ours, theirs);
-    }
-    print_pairs("train_step_ict", "ms", peer_name, &pairs);
-    fprintf(stderr, "cm_bench: %s is %s\n", peer_name, version);
-    peer_stop(peer);
-}
-
 static void bench_training(const Bench *bench)
 {
     if (!is_wanted(bench, "train_step_ict"))
@@ -266,8 +288,8 @@ static void bench_training(const Bench *bench)
             pairs_add(&alone, step_milliseconds(training), 1);
         print_pairs("train_step_ict", "ms", NULL, &alone);
     }
-    bench_step_against(bench, training, "pytorch_eager");
-    bench_step_against(bench, training, "jax_jit");
+    bench_against(bench, "train_step_ict", step_milliseconds, training, "pytorch_eager");
+    bench_against(bench, "train_step_ict", step_milliseconds, training, "jax_jit");
     cm_training_free(training);
 }
 
@@ -338,6 +360,9 @@ int main(int count, char **words)
     bench_cost(&bench, "attention_jvp", 0, "attention_forward");
     bench_cost(&bench, "attention_jvp", 1, "attention_jvp");
     bench_cost(&bench, "attention_grad", 0, "attention_forward");
+    static const char *const attentions[] = {"attention_forward", "attention_jvp", "attention_grad"};
+    for (size_t i = 0; i < sizeof attentions / sizeof *attentions; i++)
+        bench_peers(&bench, attentions[i]);
     bench_training(&bench);
     bench_compiling(&bench);
     cm_context_free(bench.context);

@@ -36,7 +36,7 @@ void print_value(const char *name, const char *unit, double value);
 /* ---- peers: a process that does a step for each line that it is sent ---- */
 
 typedef struct Peer Peer;
-Peer *peer_start(const char *python, const char *name, int threads, char *version,
+Peer *peer_start(const char *python, const char *name, const char *what, int threads, char *version,
                  size_t version_size); /* null: not to be had */
 double peer_step(Peer *peer);          /* milliseconds; negative: it has ended */
 void peer_stop(Peer *peer);

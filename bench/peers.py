@@ -1,6 +1,6 @@
-"""The demo's training step (examples/ict.cm) in PyTorch and in JAX, for ./bootstrap bench.
+"""The demo's training step (examples/ict.cm) and attention (bench/kernels.cm) in PyTorch and in JAX, for ./bootstrap bench.
 
-    python peers.py pytorch_eager|jax_jit ICT_CM THREADS
+    python peers.py pytorch_eager|jax_jit train_step_ict|attention_forward|attention_jvp|attention_grad ICT_CM THREADS
 
 Prints the versions when warm; then, for each line read, does a step and prints how many milliseconds it took.  The network, the
 batch and the optimiser are those of the .cm file: sizes are read from it.  Weights are drawn, not loaded: the time is the same."""
@@ -299,6 +299,54 @@ def jax_step(jax, jnp, s, net, apply_net):
     return step
 
 
+# ---- attention, its tangent and its gradient, each with the value ----
+
+ATTENTION = (8, 1024, 64)  # heads, tokens, channels of a head
+
+
+def pytorch_attention(what, threads):
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(threads)
+    q, k, v, dq, dk, dv = (torch.rand(1, *ATTENTION) * 2 - 1 for _ in range(6))
+    fused = F.scaled_dot_product_attention  # has no forward mode
+    plain = lambda q, k, v: torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(ATTENTION[2]), -1) @ v
+    inputs = [x.requires_grad_(what == "attention_grad") for x in (q, k, v)]
+
+    def grad():
+        value = fused(*inputs)
+        return torch.autograd.grad(value, inputs, dq)[0]
+
+    run = {"attention_forward": lambda: fused(*inputs), "attention_grad": grad,
+           "attention_jvp": lambda: torch.func.jvp(plain, (q, k, v), (dq, dk, dv))[1]}[what]
+    return lambda: float(run().flatten()[0]), "torch " + torch.__version__
+
+
+def jax_attention(what, threads):
+    import jax
+    import jax.numpy as jnp
+
+    q, k, v, dq, dk, dv = (jax.random.uniform(key, ATTENTION, minval=-1) for key in jax.random.split(jax.random.PRNGKey(0), 6))
+
+    def attend(q, k, v):
+        weights = jax.nn.softmax(jnp.einsum("htd,hsd->hts", q, k) / math.sqrt(ATTENTION[2]), -1)
+        return jnp.einsum("hts,hsd->htd", weights, v)
+
+    def grad(q, k, v, dq, dk, dv):
+        value, back = jax.vjp(attend, q, k, v)
+        return value, back(dq)
+
+    run = jax.jit({"attention_forward": lambda *x: attend(*x[:3]), "attention_grad": grad,
+                   "attention_jvp": lambda *x: jax.jvp(attend, x[:3], x[3:])}[what])
+
+    def step():
+        results = jax.tree_util.tree_leaves(jax.block_until_ready(run(q, k, v, dq, dk, dv)))
+        return float(results[0].ravel()[0])
+
+    return step, "jax " + jax.__version__
+
+
 # ---- the conversation ----
 
 
@@ -312,8 +360,12 @@ def timed(step):
 
 
 def main():
-    peer, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    step, version = {"pytorch_eager": pytorch_eager, "jax_jit": jax_jit}[peer](sizes(path), threads)
+    peer, what, path, threads = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+    if what == "train_step_ict":
+        step, version = {"pytorch_eager": pytorch_eager, "jax_jit": jax_jit}[peer](sizes(path), threads)
+    else:
+        step, version = {"pytorch_eager": pytorch_attention, "jax_jit": jax_attention}[peer](what, threads)
+    step(), step()
     print(version, flush=True)
     for _ in sys.stdin:
         print(f"{timed(step) * 1e3:.3f}", flush=True)
