@@ -25,8 +25,10 @@ static int64_t bytes_of(const IrFunc *func, IrRef ref)
 static bool is_seed(const IrFunc *func, IrRef ref, int64_t rows)
 {
     const IrNode *node = ir_node(func, ref);
-    if (node->op != OP_dot || rows > 0)
-        return node->op == OP_dot;
+    if (node->op != OP_dot || !ir_element_count(&node->type))
+        return false;
+    if (rows > 0)
+        return true;
     if (bytes_of(func, ref) < WORTH_BYTES)
         return false;
     int64_t sum = 1, left = ir_element_count(ir_type_of(func, node->operands[0]));
