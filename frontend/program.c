@@ -172,8 +172,10 @@ static WordList names_in_scope(Elab *el, const Env *env)
 
 static const Value *unknown_name(Elab *el, const Env *env, const char *name, Span at, bool before_dot)
 {
-    WordList known = names_in_scope(el, env);
     elab_error_once(el, DIAG_unknown_name, at, "there is no `%s` here", name);
+    if (el->muted) /* said before, in a turn of an unrolled loop perhaps */
+        return &value_poison;
+    WordList known = names_in_scope(el, env);
     if (!elab_suggest(el, name, known.items, known.count) && before_dot)
         elab_note(el, (Span){0}, "a module of the library is imported first: `import std.%s`", name);
     return &value_poison;
