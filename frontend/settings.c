@@ -105,10 +105,10 @@ static void note_keys(Program *program, const char *key, const NameList *names, 
     for (int i = 0; i < names->count; i++) {
         bool same = dot ? !strncmp(names->items[i], key, owner) : !strchr(names->items[i], '.');
         if (same)
-            text_printf(&list, "%s%s", list.length ? ", " : "", names->items[i]);
+            text_printf(&list, "%s`%s`", list.length ? ", " : "", names->items[i]);
     }
     if (list.length)
-        diag_note(diags, (Span){0}, "there are %s", list.data);
+        diag_note(diags, (Span){0}, "it has %s", list.data);
 }
 
 static void unknown_setting(Program *program, const Setting *setting, const NameList *names, DiagSink *diags)

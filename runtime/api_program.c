@@ -536,6 +536,8 @@ static cm_status take_options(ApiCall *call, const cm_compile_options *options, 
         return api_fail(call, CM_INVALID_ARGUMENT, "%zu bindings, but none are there", options->binding_count);
     if ((int)options->precision < CM_PRECISION_PROGRAM || options->precision > CM_PRECISION_FAST)
         return api_fail(call, CM_INVALID_ARGUMENT, "there is no precision %d", (int)options->precision);
+    if (options->memory_limit < 0 || options->block_rows < 0)
+        return api_fail(call, CM_INVALID_ARGUMENT, "a negative %s", options->memory_limit < 0 ? "memory_limit" : "block_rows");
     *bindings = arena_array(call->arena, Binding, options->binding_count);
     for (size_t i = 0; i < options->binding_count; i++) {
         const cm_binding *given = &options->bindings[i];

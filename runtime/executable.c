@@ -159,7 +159,8 @@ static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *
     executable->alias = executable_aliases(executable->arena, specialised);
     PipelineOptions pipeline = {.lower = executable_lowering(program, options, executable->alias), .stop_after = -1};
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);
-    if (!plan && call->diags.list.count)
+    int messages = call->diags.list.count;
+    if (!plan && messages && call->diags.list.items[messages - 1].code == DIAG_memory_limit)
         diag_note(&call->diags, entry->span, "'%s' is here", entry->name);
     if (!plan)
         return api_blame_program(call);

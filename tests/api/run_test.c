@@ -244,6 +244,9 @@ START_TEST(wrong_compilations_are_refused)
     expect_failure(CM_INVALID_ARGUMENT, "binding", cm_compile(fixture.program, "axpy", &options, &executable, &error));
     options = (cm_compile_options){.size = sizeof options, .precision = 3};
     expect_failure(CM_INVALID_ARGUMENT, "precision 3", cm_compile(fixture.program, "noise", &options, &executable, &error));
+    options = (cm_compile_options){.size = sizeof options, .block_rows = -1};
+    expect_failure(CM_INVALID_ARGUMENT, "negative block_rows",
+                   cm_compile(fixture.program, "noise", &options, &executable, &error));
     options = (cm_compile_options){.size = sizeof options, .bindings = &binding, .binding_count = 1};
     binding = (cm_binding){"B", -4};
     expect_failure(CM_INVALID_ARGUMENT, "binding", cm_compile(fixture.program, "axpy", &options, &executable, &error));
