@@ -128,35 +128,27 @@ static Terms split(IrFunc *func, IrRef ref)
 
 /* ---- where a factor goes ---- */
 
-static int place_in(IrInts axes, int64_t axis)
-{
-    for (int i = 0; i < axes.count; i++)
-        if (axes.items[i] == axis)
-            return i;
-    return -1;
-}
-
 /* The axis of the result that an axis of an operand becomes, or -1. */
 static int result_axis(const IrFunc *func, const IrNode *node, int side, int64_t axis)
 {
     bool contracts = node->op == OP_dot;
     IrInts batch = contracts ? node->attr[side] : (IrInts){0}, sums = contracts ? node->attr[2 + side] : node->attr[0];
     int next = batch.count;
-    if (place_in(sums, axis) >= 0)
+    if (stream_place(sums, axis) >= 0)
         return -1;
-    if (place_in(batch, axis) >= 0)
-        return place_in(batch, axis);
+    if (stream_place(batch, axis) >= 0)
+        return stream_place(batch, axis);
     if (side)
         next += ir_type_of(func, node->operands[0])->rank - batch.count - sums.count;
     for (int before = 0; before < axis; before++)
-        next += place_in(batch, before) < 0 && place_in(sums, before) < 0;
+        next += stream_place(batch, before) < 0 && stream_place(sums, before) < 0;
     return next;
 }
 
 static int other_axis(const IrNode *dot, int side, int64_t axis)
 {
     for (int pairs = 0; pairs <= 2; pairs += 2) {
-        int place = place_in(dot->attr[pairs + side], axis);
+        int place = stream_place(dot->attr[pairs + side], axis);
         if (place >= 0)
             return (int)dot->attr[pairs + !side].items[place];
     }

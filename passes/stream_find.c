@@ -35,7 +35,7 @@ static Roles no_roles(void)
     return roles;
 }
 
-static int axis_in(IrInts axes, int axis)
+int stream_place(IrInts axes, int64_t axis)
 {
     for (int i = 0; i < axes.count; i++)
         if (axes.items[i] == axis)
@@ -55,10 +55,10 @@ static Roles dot_operand_roles(const Family *family, const IrNode *node, int sid
     if (side)
         next += left->rank - node->attr[0].count - node->attr[2].count;
     for (int axis = 0; axis < type->rank; axis++) {
-        int pair = axis_in(batch, axis);
+        int pair = stream_place(batch, axis);
         if (pair >= 0)
             found.axis[axis] = roles->axis[pair];
-        else if (axis_in(sum, axis) < 0)
+        else if (stream_place(sum, axis) < 0)
             found.axis[axis] = roles->axis[next++];
     }
     return found;

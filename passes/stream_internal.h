@@ -81,6 +81,7 @@ Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNod
 bool stream_level(Family *family);
 bool stream_in_loop(const Family *family, IrRef ref, int level); /* computed in that loop */
 void stream_ports(Family *family);                               /* fills family->ports */
+int stream_place(IrInts axes, int64_t axis);                     /* of the axis among them, or -1 */
 bool stream_is_leaf(const IrNode *node);                         /* made where it is needed */
 
 /* ---- one block ---- */

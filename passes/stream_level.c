@@ -66,20 +66,12 @@ static void give_role(Result *result, int axis, int role)
         result->unfit |= role != ROLE_NONE && result->roles.axis[other] == role;
 }
 
-static bool is_axis(IrInts axes, int axis)
-{
-    for (int i = 0; i < axes.count; i++)
-        if (axes.items[i] == axis)
-            return true;
-    return false;
-}
-
 static void reduce_result(const Family *family, const IrNode *node, Result *result)
 {
     const StreamNode *operand = operand_of(family, node, 0);
     int rank = ir_type_of(family->func, node->operands[0])->rank, next = 0;
     for (int axis = 0; axis < rank; axis++) {
-        if (!is_axis(node->attr[0], axis))
+        if (stream_place(node->attr[0], axis) < 0)
             give_role(result, next++, operand->roles.axis[axis]);
         else if (stream_is_streamed(family, operand->roles.axis[axis]))
             result->sums = true;
@@ -102,7 +94,7 @@ static void free_axes(const Family *family, const IrNode *node, int side, int *n
     const StreamNode *operand = operand_of(family, node, side);
     int rank = ir_type_of(family->func, node->operands[side])->rank;
     for (int axis = 0; axis < rank; axis++)
-        if (!is_axis(node->attr[side], axis) && !is_axis(node->attr[2 + side], axis))
+        if (stream_place(node->attr[side], axis) < 0 && stream_place(node->attr[2 + side], axis) < 0)
             give_role(result, (*next)++, is_inner(operand) ? operand->roles.axis[axis] : ROLE_NONE);
 }
 

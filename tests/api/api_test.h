@@ -42,6 +42,14 @@ static inline cm_program *test_program(cm_context *context, const char *text)
     return program;
 }
 
+static inline cm_program *test_file(cm_context *context, const char *path, const cm_load_options *options)
+{
+    cm_program *program;
+    cm_error *error;
+    expect_ok(cm_load_file(context, path, options, &program, &error));
+    return program;
+}
+
 static inline cm_executable *test_compile(cm_program *program, const char *entry, const char *axis, int64_t size)
 {
     cm_binding binding = {axis, size};

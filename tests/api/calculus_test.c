@@ -8,14 +8,6 @@ enum { MOST_RESULTS = 64, MOST_ELEMENTS = 64, LEAST_CHECKS = 30 };
 
 static const char path[] = CM_SOURCE_DIR "/tests/api/calculus.cm";
 
-static cm_program *load(cm_context *context)
-{
-    cm_program *program;
-    cm_error *error;
-    expect_ok(cm_load_file(context, path, NULL, &program, &error));
-    return program;
-}
-
 /* The functions without parameters, and those of the model alone. */
 static bool is_check(const cm_entry *entry)
 {
@@ -53,7 +45,7 @@ START_TEST(derivatives_of_programs_agree)
 {
     cm_error *error;
     cm_context *context = test_context(2);
-    cm_program *program = load(context);
+    cm_program *program = test_file(context, path, NULL);
     cm_parameters *parameters;
     expect_ok(cm_parameters_create(program, 5, &parameters, &error));
     cm_entry entry;

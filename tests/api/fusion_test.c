@@ -7,14 +7,6 @@
 #define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
 #define FILE_OF(name) CM_SOURCE_DIR "/examples/" name
 
-static cm_program *load(cm_context *context, const char *path, const cm_load_options *options)
-{
-    cm_program *program;
-    cm_error *error;
-    expect_ok(cm_load_file(context, path, options, &program, &error));
-    return program;
-}
-
 static double element(const cm_array *array, size_t at)
 {
     return array->dtype == CM_F64 ? ((double *)array->data)[at] : (double)((float *)array->data)[at];
@@ -85,7 +77,7 @@ static void check_run(cm_program *program, const char *entry, int64_t size, cm_p
 START_TEST(functions_agree)
 {
     cm_context *context = test_context(2);
-    cm_program *program = load(context, FILE_OF("gaussian.cm"), NULL);
+    cm_program *program = test_file(context, FILE_OF("gaussian.cm"), NULL);
     cm_entry entry;
     int checks = 0;
     for (size_t i = 0; cm_program_entry(program, i, &entry) == CM_OK; i++) {
@@ -113,7 +105,7 @@ START_TEST(samples_agree)
     const Sampling *sampling = &samplings[_i];
     cm_error *error;
     cm_context *context = test_context(2);
-    cm_program *program = load(context, sampling->path, NULL);
+    cm_program *program = test_file(context, sampling->path, NULL);
     cm_parameters *weights;
     expect_ok(cm_parameters_create(program, 2, &weights, &error));
     check_run(program, sampling->entry, sampling->size, weights);
@@ -140,7 +132,7 @@ static void train(const Training *test, int no_fuse, cm_step *steps)
     cm_context *context = test_context(2);
     cm_setting setting = {"train.batch", test->batch};
     cm_load_options load_options = {.size = sizeof load_options, .settings = &setting, .setting_count = 1};
-    cm_program *program = load(context, test->path, &load_options);
+    cm_program *program = test_file(context, test->path, &load_options);
     cm_training_options options = {.size = sizeof options, .no_fuse = no_fuse};
     cm_training *training;
     expect_ok(cm_training_create(program, NULL, &options, &training, &error));

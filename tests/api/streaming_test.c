@@ -55,14 +55,6 @@ static double difference(const cm_array *a, const cm_array *b)
     return error / largest;
 }
 
-static cm_program *load(cm_context *context)
-{
-    cm_program *program;
-    cm_error *error;
-    expect_ok(cm_load_file(context, path, NULL, &program, &error));
-    return program;
-}
-
 static bool is_check(const cm_entry *entry)
 {
     bool alone = entry->axis_count == 0 && entry->argument_count == 0;
@@ -72,7 +64,7 @@ static bool is_check(const cm_entry *entry)
 START_TEST(blocks_agree_with_whole_arrays)
 {
     cm_context *context = test_context(2);
-    cm_program *program = load(context);
+    cm_program *program = test_file(context, path, NULL);
     cm_entry entry;
     int checks = 0;
     for (size_t i = 0; cm_program_entry(program, i, &entry) == CM_OK; i++) {
@@ -102,7 +94,7 @@ START_TEST(threads_change_no_bit)
     Results results[3];
     for (int i = 0; i < 3; i++) { /* two heads: turns at once on two threads, one after another on three */
         cm_context *context = test_context(i + 1);
-        cm_program *program = load(context);
+        cm_program *program = test_file(context, path, NULL);
         results[i] = run(program, "several_heads", &options);
         for (size_t k = 0; k < results[0].count; k++)
             ck_assert_mem_eq(results[i].array[k].data, results[0].array[k].data, cm_array_bytes(&results[0].array[k]));
@@ -148,7 +140,7 @@ START_TEST(scores_are_not_stored)
 {
     cm_error *error;
     cm_context *context = test_context(1);
-    cm_program *program = load(context);
+    cm_program *program = test_file(context, path, NULL);
     cm_compile_options options = {.size = sizeof options, .block_rows = 2};
     char *plan;
     expect_ok(cm_dump(program, stored[_i].entry, "plan", &options, &plan, &error));
@@ -165,7 +157,7 @@ END_TEST
 START_TEST(large_arrays_agree)
 {
     cm_context *context = test_context(2);
-    cm_program *program = load(context);
+    cm_program *program = test_file(context, path, NULL);
     cm_compile_options chosen = {.size = sizeof chosen}, whole = {.size = sizeof whole, .no_fuse = 1};
     Results got = run(program, "large_f32", &chosen), wanted = run(program, "large_f64", &whole);
     for (size_t k = 0; k < wanted.count; k++) {
@@ -195,7 +187,7 @@ static int64_t peak_of(cm_program *program, int64_t size)
 START_TEST(memory_grows_with_the_length)
 {
     cm_context *context = test_context(1);
-    cm_program *program = load(context);
+    cm_program *program = test_file(context, path, NULL);
     int64_t shorter = peak_of(program, 2048), longer = peak_of(program, 16384);
     ck_assert_msg(longer <= 8 * shorter + shorter / 2, "%lld bytes for 2048, %lld for 16384", (long long)shorter,
                   (long long)longer);
