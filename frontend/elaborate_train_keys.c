@@ -7,7 +7,7 @@ const TrainKey train_keys[TRAIN_KEYS] = {
     {"loss", true, true},   {"data", true, false},   {"optimizer", true, true},  {"batch", true, false},
     {"steps", true, false}, {"ema", true, false},    {"clip", true, true},       {"lr", true, true},
     {"groups", true, true}, {"seed", true, false},   {"log_every", true, false}, {"save_every", true, false},
-    {"when", false, true},  {"trains", false, true},
+    {"when", false, true},  {"trains", false, true}, {"start", true, false},
 };
 
 static void push_keys(Arena *arena, WordList *out, bool of_turn, const char *prefix)
@@ -175,6 +175,56 @@ bool run_turns(Elab *el, const Decl *decl, TurnDecls *turns)
     return ok;
 }
 
+/* ---- first weights ---- */
+
+static bool has_model(const TurnDecls *turns, const char *name)
+{
+    for (int t = 0; t < turns->count; t++) {
+        const Decl *loss = turns->items[t].loss;
+        for (int i = 0; i < loss->params.count; i++) {
+            if (is_model_param(&loss->params.items[i]) && !strcmp(loss->params.items[i].name, name))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* "edm", "edm:net", "teacher.safetensors:net" */
+static TrainStart read_start(Arena *arena, const char *model, const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    if (!colon)
+        return (TrainStart){.model = model, .from = text};
+    return (TrainStart){.model = model, .from = arena_copy_text(arena, text, (size_t)(colon - text)), .member = colon + 1};
+}
+
+static bool start_field(Elab *el, const Decl *decl, const TurnDecls *turns, TrainRun *run)
+{
+    const Expr *expr = run_field(el->program, decl, "start");
+    if (!expr)
+        return true;
+    if (expr->kind != EXPR_record) {
+        elab_error(el, DIAG_train_key, expr->span, "`start` is a record of models and of the runs that they start from");
+        return false;
+    }
+    bool ok = true;
+    for (int i = 0; i < expr->fields.count; i++) {
+        const Field *field = &expr->fields.items[i];
+        const Value *value = elab_eval(el, elab_module_env(el, el->program->modules.items[0]), field->value);
+        bool known = has_model(turns, field->name), is_text = value->kind == VALUE_string && *value->text;
+        if (!known)
+            elab_error(el, DIAG_train_key, field->span, "no loss of this run has a model `%s`", field->name);
+        else if (is_text)
+            list_push(el->arena, &run->starts, read_start(el->arena, field->name, value->text));
+        else if (!is_poison(value))
+            elab_error(el, DIAG_train_key, field->value->span,
+                       "a model starts from a run or a file, named in quotes, and not from %s",
+                       value->kind == VALUE_string ? "nothing" : value_describe(el->arena, value));
+        ok = ok && known && is_text;
+    }
+    return ok;
+}
+
 /* ---- keys that nobody knows ---- */
 
 static const char *words_text(Arena *arena, const WordList *words)
@@ -227,7 +277,7 @@ bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink 
     Elab *el = elab_new(program->arena, program, diags);
     TurnDecls turns = {0};
     *run = (TrainRun){.name = decl->name};
-    bool ok = run_turns(el, decl, &turns) && check_keys(el, decl, &turns);
+    bool ok = run_turns(el, decl, &turns) && check_keys(el, decl, &turns) && start_field(el, decl, &turns, run);
     ok = ok && data_field(el, decl, &run->data) && whole_field(el, decl, "batch", 64, 1, &run->batch) &&
          whole_field(el, decl, "steps", 1000, 1, &run->steps) && whole_field(el, decl, "seed", 0, 0, &run->seed) &&
          whole_field(el, decl, "log_every", 0, 0, &run->log_every) &&

@@ -107,9 +107,16 @@ typedef struct DataSet {
 } DataSet;
 const DataSet *program_data(const Program *program, const char *name);
 
+typedef struct TrainStart { /* where a model of a run gets its first weights, if not from the seed */
+    const char *model;
+    const char *from;   /* another run, or a file that ends in .safetensors */
+    const char *member; /* the model that has them there; null: the one of that name, or the only one */
+} TrainStart;
+
 typedef struct TrainRun {
     const char *name;
     const DataSet *data; /* null: a loss without data */
+    LIST(TrainStart) starts;
     int64_t batch, steps, seed, log_every, save_every;
 } TrainRun;
 const TrainRun *program_train(const Program *program, const Entry *entry);

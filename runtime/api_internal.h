@@ -230,6 +230,8 @@ struct cm_training {
     atomic_int stop;
 };
 
+/* First weights of the models that start from other runs or files, where training->initial has none yet. */
+cm_status training_start(ApiCall *call, cm_training *training, const TrainRun *run);
 /* The step's inputs for `training->step` are in training->in. */
 void training_place_step(cm_training *training);
 /* After a step in which `turn` was not finite: says by a diagnostic where the first such value arose. */

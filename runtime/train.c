@@ -299,7 +299,7 @@ typedef struct CreateCall {
     cm_training *training;
 } CreateCall;
 
-static cm_status take_run(ApiCall *call, cm_training *training, const cm_training_options *options, const DataSet **data)
+static cm_status take_run(ApiCall *call, cm_training *training, const cm_training_options *options, const TrainRun **taken)
 {
     api_lock(call, &training->program->mutex);
     api_borrow_arena(call, training->program->arena);
@@ -308,7 +308,7 @@ static cm_status take_run(ApiCall *call, cm_training *training, const cm_trainin
     if (!run)
         return call->diags.list.count ? CM_PROGRAM_ERROR
                                       : api_fail(call, CM_PROGRAM_ERROR, "train %s is not complete", training->entry->name);
-    *data = run->data;
+    *taken = run;
     training->steps = run->steps;
     training->batch = run->batch;
     training->log_every = run->log_every > 0 ? run->log_every : 1;
@@ -345,10 +345,10 @@ static cm_status create_body(ApiCall *call, void *parameters)
     training->state = parameters_new(call->context);
     if (!training->initial || !training->state)
         api_no_memory(call);
-    const DataSet *data = NULL;
+    const TrainRun *run = NULL;
     cm_status status = program_choose_entry(call, create->program, create->entry, ENTRY_train, &training->entry);
     if (status == CM_OK)
-        status = take_run(call, training, &create->options, &data);
+        status = take_run(call, training, &create->options, &run);
     if (status == CM_OK)
         status = executable_compile(call, create->program, training->entry, &training->options);
     if (status != CM_OK)
@@ -357,12 +357,14 @@ static cm_status create_body(ApiCall *call, void *parameters)
     call->executable = NULL;
     status = take_weights(call, training, create->options.weights);
     if (status == CM_OK)
+        status = training_start(call, training, run);
+    if (status == CM_OK)
         status = parameters_initialise(call, create->program, training->entry, &training->options, training->seed,
                                        training->initial);
     if (status == CM_OK)
         status = make_state(call, training);
     if (status == CM_OK)
-        status = open_data(call, training, data);
+        status = open_data(call, training, run->data);
     if (status == CM_OK)
         status = join_ports(call, training);
     cm_parameters_free(training->initial);

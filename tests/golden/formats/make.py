@@ -50,6 +50,7 @@ serialize_file({
     "known": entry("float32", [1], struct.pack("<f", 1)),
     "short": entry("int16", [2], struct.pack("<hh", 1, 2)),
 }, "foreign.safetensors", metadata=None)
+serialize_file({"net.x": entry("float32", [], struct.pack("<f", 2.5))}, "point.safetensors", metadata=None)
 
 pixels = count((3, 4), "u1") * 20
 colours = np.stack([pixels, 255 - pixels, pixels // 2], 2)
