@@ -288,7 +288,7 @@ static bool (*const jvp_rule[OP_COUNT])(Frame *, IrRef) = {
 #include "ir/prims.def"
 };
 
-/* A control node none of whose operands has a tangent is copied as it is. */
+/* A control node none of whose operands has a tangent, or whose tangents nobody needs, is copied as it is. */
 static void copy_control(Frame *f, IrRef at)
 {
     IrRef copy = ir_copy_node(f->jvp.into, f->from, at, f->primal);
@@ -298,25 +298,43 @@ static void copy_control(Frame *f, IrRef at)
         f->results[at][i] = (Dual){ir_get(f->jvp.into, copy, i), NO_REF};
 }
 
-static bool walk_node(Frame *f, IrRef at)
+/* Of each node, whether a result moves with it.  What only feeds a stop_grad or a comparison needs no tangent, and so may be
+ * what has none: a loop of any length, say. */
+static bool *moves_a_result(const IrFunc *from)
+{
+    bool *moves = arena_array(from->module->arena, bool, from->nodes.count);
+    for (int i = 0; i < from->results.count; i++)
+        moves[from->results.items[i]] = true;
+    for (IrRef at = from->nodes.count - 1; at >= 0; at--) {
+        const IrNode *node = ir_node(from, at);
+        if (!moves[at] || node->op == OP_stop_grad || jvp_rule[node->op] == jvp_zero)
+            continue;
+        for (int i = 0; i < node->operand_count; i++)
+            moves[node->operands[i]] = true;
+    }
+    return moves;
+}
+
+static bool walk_node(Frame *f, IrRef at, bool moves)
 {
     const IrNode *node = node_at(f, at);
     if (node->op == OP_get)
         return jvp_get(f, at);
     if (ir_op_info[node->op].traits & TRAIT_control) {
-        if (has_tangent(f, at) || ir_op_info[node->op].traits & TRAIT_calculus)
+        if ((moves && has_tangent(f, at)) || ir_op_info[node->op].traits & TRAIT_calculus)
             return jvp_rule[node->op](f, at);
         copy_control(f, at);
         return true;
     }
     f->primal[at] = ir_copy_node(f->jvp.into, f->from, at, f->primal);
-    return !has_tangent(f, at) || jvp_rule[node->op](f, at);
+    return !moves || !has_tangent(f, at) || jvp_rule[node->op](f, at);
 }
 
 bool jvp_walk(const Jvp *jvp, const IrFunc *from, const Dual *args, Dual *results)
 {
     Arena *arena = jvp->into->module->arena;
     int count = from->nodes.count, param = 0;
+    const bool *moves = moves_a_result(from);
     Frame frame = {.jvp = *jvp,
                    .from = from,
                    .primal = arena_array(arena, IrRef, count),
@@ -328,7 +346,7 @@ bool jvp_walk(const Jvp *jvp, const IrFunc *from, const Dual *args, Dual *result
         if (ir_node(from, at)->op == OP_param) {
             frame.primal[at] = args[param].primal;
             frame.tangent[at] = args[param++].tangent;
-        } else if (!walk_node(&frame, at)) {
+        } else if (!walk_node(&frame, at, moves[at])) {
             return false;
         }
     }
