@@ -36,27 +36,65 @@ void run_directory(char *path, size_t size, const char *train)
     snprintf(path, size, "out/%s", train);
 }
 
-/* Adds the arrays of a file to the weights; `model`, if any, takes the place of the first part of their names. */
-static cm_status add_file(Session *session, const char *path, const char *model, cm_parameters *weights, cm_error **error)
+static bool is_of_model(const char *name, const char *model, size_t length)
+{
+    return strncmp(name, model, length) == 0 && name[length] == '.';
+}
+
+static bool holds_model(const cm_parameters *file, const char *model)
+{
+    for (size_t i = 0; i < cm_parameters_count(file); i++) {
+        if (is_of_model(cm_parameters_name(file, i), model, strlen(model)))
+            return true;
+    }
+    return false;
+}
+
+/* Whose arrays of a file are the weights of `model`: those of its name, or of the only model there; false if neither. */
+static bool choose_part(const cm_parameters *file, const char *model, char *part, size_t size)
+{
+    snprintf(part, size, "%s", model);
+    if (holds_model(file, model))
+        return true;
+    const char *first = cm_parameters_name(file, 0);
+    size_t length = first ? strcspn(first, ".") : 0;
+    snprintf(part, size, "%.*s", (int)length, first ? first : "");
+    for (size_t i = 0; i < cm_parameters_count(file); i++) {
+        if (!is_of_model(cm_parameters_name(file, i), part, length))
+            return false;
+    }
+    return true;
+}
+
+static cm_status add_array(const cm_parameters *file, const char *name, const char *renamed, cm_parameters *weights,
+                           cm_error **error)
+{
+    cm_array array;
+    cm_status status = cm_parameters_get(file, name, &array, error);
+    return status ? status : cm_parameters_set(weights, renamed, &array, error);
+}
+
+/* Adds the arrays of a file to the weights; with `model` those of one model, as the weights of that. */
+static int add_file(Session *session, const char *path, const char *model, cm_parameters *weights)
 {
     cm_parameters *file;
+    cm_error *error;
+    char part[NAME_SIZE] = "", renamed[NAME_SIZE];
     size_t used = strlen(session->weights_from);
     snprintf(session->weights_from + used, sizeof session->weights_from - used, "%s%s", used ? ", " : "", path);
-    cm_status status = cm_parameters_load(session->context, path, &file, error);
-    for (size_t i = 0; !status && i < cm_parameters_count(file); i++) {
-        const char *name = cm_parameters_name(file, i), *dot = strchr(name, '.');
-        char renamed[NAME_SIZE];
-        cm_array array;
-        if (model && dot)
-            snprintf(renamed, sizeof renamed, "%s%s", model, dot);
-        else
-            snprintf(renamed, sizeof renamed, "%s", name);
-        status = cm_parameters_get(file, name, &array, error);
-        if (!status)
-            status = cm_parameters_set(weights, renamed, &array, error);
+    cm_status status = cm_parameters_load(session->context, path, &file, &error);
+    bool chosen = status || !model || choose_part(file, model, part, sizeof part);
+    for (size_t i = 0; chosen && !status && i < cm_parameters_count(file); i++) {
+        const char *name = cm_parameters_name(file, i);
+        if (model && !is_of_model(name, part, strlen(part)))
+            continue;
+        snprintf(renamed, sizeof renamed, "%s%s", model ? model : "", name + strlen(part));
+        status = add_array(file, name, renamed, weights, &error);
     }
     cm_parameters_free(file);
-    return status;
+    if (!chosen)
+        return usage_error("--weights %s=%s: there are several models in it, and none is called %s", model, path, model);
+    return status ? session_failure(session, status, error) : STATUS_DONE;
 }
 
 /* out/NAME/weights.safetensors, then NAME.safetensors beside the program; false if neither is there. */
@@ -82,25 +120,25 @@ static const char *model_end(const char *word)
     return equals && equals > word && strcspn(word, "/") > (size_t)(equals - word) ? equals : NULL;
 }
 
-static cm_status add_named(Session *session, cm_parameters *weights, cm_error **error)
+static int add_named(Session *session, cm_parameters *weights)
 {
     const TextList *given = &session->options->weights;
-    cm_status status = CM_OK;
-    for (int i = 0; !status && i < given->count; i++) {
+    int code = STATUS_DONE;
+    for (int i = 0; code == STATUS_DONE && i < given->count; i++) {
         const char *equals = model_end(given->items[i]);
         char model[NAME_SIZE];
         if (equals)
             snprintf(model, sizeof model, "%.*s", (int)(equals - given->items[i]), given->items[i]);
-        status = add_file(session, equals ? equals + 1 : given->items[i], equals ? model : NULL, weights, error);
+        code = add_file(session, equals ? equals + 1 : given->items[i], equals ? model : NULL, weights);
     }
-    return status;
+    return code;
 }
 
 static bool has_model(const cm_executable *executable, const char *name, size_t length)
 {
     cm_port port;
     for (size_t i = 0; cm_executable_input(executable, i, &port) == CM_OK; i++) {
-        if (port.role == CM_ROLE_PARAMETER && strncmp(port.name, name, length) == 0 && port.name[length] == '.')
+        if (port.role == CM_ROLE_PARAMETER && is_of_model(port.name, name, length))
             return true;
     }
     return false;
@@ -137,9 +175,8 @@ int session_weights(Session *session, const char *entry, const cm_executable *ex
     int64_t seed = session->options->seed.value;
     cm_status status = untrained ? cm_parameters_create_for(session->program, entry, seed, weights, &error)
                                  : cm_parameters_create_empty(session->context, weights, &error);
-    if (!status && found)
-        status = add_file(session, path, NULL, *weights, &error);
-    if (!status)
-        status = add_named(session, *weights, &error);
-    return status ? session_failure(session, status, error) : STATUS_DONE;
+    if (status)
+        return session_failure(session, status, error);
+    int code = found ? add_file(session, path, NULL, *weights) : STATUS_DONE;
+    return code == STATUS_DONE ? add_named(session, *weights) : code;
 }

@@ -106,6 +106,27 @@ START_TEST(train_then_sample_then_evaluate)
 }
 END_TEST
 
+/* Of a file with several models, one takes the weights of its own name; a file with one gives them to any. */
+START_TEST(weights_of_several_models)
+{
+    write_text("pair.cm", "model P() {\n  param x: f32 = 1\n}\n"
+                          "loss apart(a: P, b: P) -> f32 = (a.x - 2)^2 + (b.x + 2)^2\n"
+                          "loss near(c: P) -> f32 = (c.x - 3)^2\n"
+                          "train pair { loss = apart, optimizer = sgd(lr = 0.5), steps = 1 }\n"
+                          "train one { loss = near, optimizer = sgd(lr = 0.5), steps = 1 }\n"
+                          "fn both(a: P, b: P) = a.x - b.x\n"
+                          "fn value(b: P) = b.x\n"
+                          "fn other(c: P) = c.x\n");
+    expect_printed("train pair.cm pair --json", "\"step\": 1");
+    expect_printed("train pair.cm one --json", "\"step\": 1");
+    expect_printed("run pair.cm both -w out/pair/weights.safetensors", "= 4");
+    expect_printed("run pair.cm value -w b=out/pair/weights.safetensors", "= -2");
+    expect_printed("run pair.cm value -w b=out/one/weights.safetensors", "= 3");
+    expect_ran(cmc("run pair.cm other -w c=out/pair/weights.safetensors"), 2,
+               "c=out/pair/weights.safetensors: there are several models in it, and none is called c");
+}
+END_TEST
+
 /* Progress is for people who watch: none where standard error is a file; on a terminal it is one line, over and over. */
 START_TEST(progress_is_for_terminals)
 {
@@ -195,6 +216,7 @@ static TCase *calls(void)
     tcase_add_checked_fixture(test, set_up, remove_directory);
     tcase_add_loop_test(test, a_call_has_its_status, 0, EXPECTATIONS);
     tcase_add_test(test, train_then_sample_then_evaluate);
+    tcase_add_test(test, weights_of_several_models);
     tcase_add_test(test, results_feed_arguments);
     tcase_add_test(test, fmt_rewrites_once);
     tcase_add_test(test, progress_is_for_terminals);
