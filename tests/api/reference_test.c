@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *const programs[] = {"layers", "metrics", "resize", "training"};
+static const char *const programs[] = {"layers", "methods", "metrics", "resize", "training"};
 enum { PROGRAMS = sizeof programs / sizeof *programs, MOST_CASES = 128, MOST_PORTS = 512 };
 
 typedef struct Case {

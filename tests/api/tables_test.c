@@ -1,5 +1,5 @@
-/* The standard library against numbers that papers print or that follow in closed form: tests/reference/tables.cm and
- * examples/gaussian.cm compute them, the rows here say what they are. */
+/* The standard library against numbers that papers print or that follow in closed form: tables.cm and method_tables.cm
+ * in tests/reference/ and examples/gaussian.cm compute them, the rows here say what they are. */
 #include "tests/api/api_test.h"
 
 #include <math.h>
@@ -13,6 +13,7 @@ typedef struct Row {
 } Row;
 
 #define TABLES "tests/reference/tables.cm"
+#define METHODS "tests/reference/method_tables.cm"
 #define GAUSSIAN "examples/gaussian.cm"
 #define ONE(...)                                                                                                               \
     1,                                                                                                                         \
@@ -115,6 +116,40 @@ static const Row rows[] = {
     {TABLES, "masked_row", "gq", 0, 2, {0}},
     {TABLES, "masked_row", "gk", 0, 6, {0}},
     {TABLES, "masked_row", "gv", 0, 6, {0}},
+    /* Geng et al. 2025 (ECT): the widening of gaps, partners, what is learnt of a Gaussian in stages 0 to 7. */
+    {METHODS, "ect_widened", "result", 1e-6, 7, {5, 4.800167, 4.020325, 3.151531, 2, 1.953623, 1.053543}},
+    {METHODS, "ect_partners", "result", 1e-6, 4, {0, 0, 0.046377, 40}},
+    {METHODS, "ect_slopes", "result", 1e-8, 8,
+     {.00373089, .00423748, .00538453, .00585328, .00605898, .00615612, .00620341, .00622674}},
+    {METHODS, "ect_other_base", "result", 1e-8, ONE(.00585328)},
+    {METHODS, "ect_gradient", "any", 1e-7, 2, {.3, -.4}},
+    {METHODS, "ect_gradient", "none", 0, 2, {0}},
+    /* Geng et al. 2025 (mean flows): velocity, mean velocity, its derivative, the identity; samples. */
+    {METHODS, "mean_flow_0", "v", 1e-8, ONE(1.15384615)},
+    {METHODS, "mean_flow_0", "u", 1e-8, ONE(.74216634)},
+    {METHODS, "mean_flow_0", "along", 1e-8, ONE(.68613302)},
+    {METHODS, "mean_flow_0", "identity", 1e-14, ONE(0)},
+    {METHODS, "mean_flow_3", "v", 1e-8, ONE(.78461538)},
+    {METHODS, "mean_flow_3", "u", 1e-8, ONE(.39763636)},
+    {METHODS, "mean_flow_3", "along", 1e-8, ONE(.64496504)},
+    {METHODS, "mean_flow_3", "identity", 1e-14, ONE(0)},
+    {METHODS, "mean_flow_samples", "one", 1e-12, ONE(1.15)},
+    {METHODS, "mean_flow_samples", "two", 1e-12, ONE(1.15)},
+    /* Zheng et al. 2026: the direction of score distillation, the tangent at r = 1, a student of one parameter. */
+    {METHODS, "rcm_direction", "result", 1e-10, ONE(-.3455929984)},
+    {METHODS, "rcm_tangent", "value", 1e-15, ONE(0)},
+    {METHODS, "rcm_tangent", "tangent", 1e-15, ONE(0)},
+    {METHODS, "rcm_descent", "result", 1e-12, ONE(.3)},
+    /* Luo et al. 2023: schedule, boundary, times; the DDIM chain against the exact map for variances 1/4, 1, 4. */
+    {METHODS, "lcm_products", "result", 1e-8, 4, {.99915, .98224399, .27766965, .00466010}},
+    {METHODS, "lcm_skips", "result", 1e-9, 4, {1, .0024937656, 6.925e-6, 2.505e-9}},
+    {METHODS, "lcm_times", "one", 0, ONE(999)},
+    {METHODS, "lcm_times", "two", 0, 2, {999, 499}},
+    {METHODS, "lcm_times", "three", 0, 3, {999, 679, 339}},
+    {METHODS, "lcm_times", "four", 0, 4, {999, 759, 499, 259}},
+    {METHODS, "lcm_times", "eight", 0, 8, {999, 879, 759, 639, 499, 379, 259, 139}},
+    {METHODS, "lcm_chains", "result", 1e-4, 3, {-4.88e-2, -2.71e-2, -2.10e-2}},
+    {METHODS, "lcm_guidance", "result", 1e-6, ONE(0)},
     /* Schedules; dropout where nothing is trained. */
     {TABLES, "schedules", "warm_up.0", 1e-6, ONE(0.25)},
     {TABLES, "schedules", "warm_up.1", 1e-6, ONE(0.75)},
@@ -141,6 +176,8 @@ enum { ROWS = sizeof rows / sizeof *rows, MOST_OUTPUTS = 32 };
 
 static double element(const cm_array *array, int i)
 {
+    if (array->dtype == CM_I32)
+        return ((int32_t *)array->data)[i];
     return array->dtype == CM_F64 ? ((double *)array->data)[i] : (double)((float *)array->data)[i];
 }
 
