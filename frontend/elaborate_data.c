@@ -206,16 +206,42 @@ static bool describe_field(Elab *el, Env *env, const Field *field, DataField *ou
     return el->errors == before;
 }
 
+/* Where the fields of a set are written: in its declaration, or in that of the module whose set it takes over. */
+typedef struct Origin {
+    const Decl *decl;
+    const Module *module;
+} Origin;
+
+static bool find_origin(Elab *el, const Decl *decl, Origin *origin)
+{
+    *origin = (Origin){decl, el->program->modules.items[0]};
+    while (origin->decl->value && origin->decl->value->kind != EXPR_record) {
+        const Expr *expr = origin->decl->value;
+        bool dotted = expr->kind == EXPR_field;
+        const Value *of = dotted ? elab_eval(el, elab_module_env(el, origin->module), expr->a) : &value_poison;
+        if (dotted && is_poison(of))
+            return false;
+        const Decl *found = of->kind == VALUE_module ? table_get(&of->module->decls, expr->name) : NULL;
+        if (!found || found->kind != DECL_data) {
+            elab_error(el, DIAG_data_source, expr->span, "a data set is fields in braces, or a data set of a module");
+            return false;
+        }
+        *origin = (Origin){found, of->module};
+    }
+    return origin->decl->value != NULL;
+}
+
 bool data_describe(Program *program, const Decl *decl, DataSet *set, DiagSink *diags)
 {
     Elab *el = elab_new(program->arena, program, diags);
-    Env *env = env_new_body(el, elab_module_env(el, program->modules.items[0]));
-    elab_open(el, "data"); /* the pipeline is evaluated for its sources only */
     *set = (DataSet){.name = decl->name};
-    bool ok = decl->value != NULL;
-    for (int i = 0; ok && i < decl->value->fields.count; i++) {
+    elab_open(el, "data"); /* the pipeline is evaluated for its sources only */
+    Origin origin;
+    bool ok = find_origin(el, decl, &origin);
+    Env *env = env_new_body(el, elab_module_env(el, origin.module));
+    for (int i = 0; ok && i < origin.decl->value->fields.count; i++) {
         DataField field;
-        ok &= describe_field(el, env, &decl->value->fields.items[i], &field);
+        ok &= describe_field(el, env, &origin.decl->value->fields.items[i], &field);
         list_push(program->arena, &set->fields, field);
     }
     elab_close(el);
@@ -226,13 +252,14 @@ const Value *data_batch(EntryBuild *build, const DataSet *set, const char *name,
 {
     Elab *el = build->el;
     const Decl *decl = program_find(el->program, DECL_data, set->name);
-    for (int i = 0; i < set->fields.count; i++) {
+    Origin origin;
+    for (int i = 0; find_origin(el, decl, &origin) && i < set->fields.count; i++) {
         if (strcmp(set->fields.items[i].name, name))
             continue;
         DataHook hook = {.field = &set->fields.items[i], .build = build, .batch = batch, .batch_size = size};
-        Env *env = env_new(el, build->border);
+        Env *env = origin.decl == decl ? env_new(el, build->border) : env_new_body(el, elab_module_env(el, origin.module));
         el->data = &hook;
-        const Value *value = elab_eval(el, env, decl->value->fields.items[i].value);
+        const Value *value = elab_eval(el, env, origin.decl->value->fields.items[i].value);
         el->data = NULL;
         return value;
     }

@@ -291,6 +291,8 @@ static void parse_data(Parser *parser, Decl *decl)
     parse_expect(parser, TOK_assign, "'=' and the fields in braces");
     if (parse_at(parser, TOK_left_brace))
         decl->value = parse_record(parser, TOK_colon);
+    else if (parse_at(parser, TOK_name))
+        decl->value = parse_value(parser);
     else if (parse_fail_expected(parser, "'{' and the fields"))
         parse_hint(parser, "data NAME = { x0: npy(\"x.npy\") as f32[N, D] }");
 }
