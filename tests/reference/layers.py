@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from reference import Net, Results, check, draw, draw_integers
-from torch_layers import (attend, block, channels_first, channels_last, conv, ddpmpp, fir, group_norm, image_attention, linear, mean_pool,
+from torch_layers import (attend, block, channels_first, channels_last, conv, ddpmpp, dit, fir, group_norm, image_attention, linear, mean_pool,
                           mlp, positional, self_attention, time_mlp, upsample)
 
 B, T, S, H, W, C, D, E, K = 2, 5, 7, 6, 4, 8, 12, 16, 3
@@ -83,7 +83,9 @@ check(results, "block", lambda n, x, emb: block(n, x, emb, D), embedded, Net())
 check(results, "block_down", lambda n, x, emb: block(n, x, emb, C, down=True, adaptive=True, attends=True, project=False,
                                                      k=1.0, eps=1e-5), embedded, Net())
 check(results, "block_up", lambda n, x, emb: block(n, x, emb, C, up=True, heads=2), embedded, Net())
+check(results, "block_double", lambda n, x, emb: block(n, x, emb, D, adaptive=True, double=True), embedded, Net())
 label = draw_integers("i", 3, B)
 check(results, "ddpmpp", lambda n, x, t: ddpmpp(n, x, t, label, 4, [1, 2], 1, [1], True, 3, 2),
       {**image(h=8, w=8, c=1), **time}, Net())
+check(results, "dit_net", lambda n, x, t: dit(n, x, t, label, 2, 8, 2, 2, 6, 3), {**image(h=8, w=8, c=1), **time}, Net())
 results.save(__file__)

@@ -76,13 +76,16 @@ def image_attention(n, x, heads, scale, eps=1e-6):
     return (self_attention(below(n, "mix"), y, heads).reshape(x.shape) + x) * scale
 
 
-def block(n, x, emb, out, up=False, down=False, attends=False, heads=1, adaptive=False, project=True, k=math.sqrt(0.5), eps=1e-6):
+def block(n, x, emb, out, up=False, down=False, attends=False, heads=1, adaptive=False, double=False, project=True,
+          k=math.sqrt(0.5), eps=1e-6):
     resample = upsample if up else mean_pool if down else lambda v: v
     h = conv(below(n, "conv0"), resample(F.silu(group_norm(below(n, "norm0"), x, eps))), out)
     p = linear(below(n, "affine"), emb, 2 * out if adaptive else out)[:, None, None, :]
     if adaptive:
         scale, shift = p.chunk(2, -1)
-        h = F.silu(shift + group_norm(below(n, "norm1"), h, eps) * (scale + 1))
+        pixel_norm = lambda u: u / torch.sqrt((u * u).mean(-1, keepdim=True) + 1e-4)
+        scale, shift = (pixel_norm(scale), pixel_norm(shift)) if double else (scale + 1, shift)
+        h = F.silu(shift + group_norm(below(n, "norm1"), h, eps) * scale)
     else:
         h = F.silu(group_norm(below(n, "norm1"), h + p, eps))
     h = conv(below(n, "conv1"), h, out)
@@ -128,6 +131,32 @@ def ddpmpp(n, x, t, label, base, mult, blocks, attends, adaptive, classes, patch
     x = conv(below(n, "leave"), F.silu(group_norm(below(n, "norm"), x, 1e-6)), patch * patch * c)
     x = x.reshape(b, h // patch, w // patch, patch, patch, c).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(b, h, w, c)
+
+
+def dit_block(n, x, emb, heads, ratio):
+    c = x.shape[-1]
+    p = linear(below(n, "modulation"), F.silu(emb), 6 * c)[:, None, :].chunk(6, -1)
+    shifted = lambda x, shift, scale: F.layer_norm(x, (c,), eps=1e-6) * (1 + scale) + shift
+    x = x + p[2] * self_attention(below(n, "mix"), shifted(x, p[0], p[1]), heads)
+    h = F.gelu(linear(below(n, "mlp.first"), shifted(x, p[3], p[4]), ratio * c), approximate="tanh")
+    return x + p[5] * linear(below(n, "mlp.last"), h, c)
+
+
+def dit(n, x, t, label, patch, width, depth, heads, features, classes):
+    b, h, w, c = x.shape
+    rows, columns = h // patch, w // patch
+    emb = linear(below(n, "embed.second"), F.silu(linear(below(n, "embed.first"), positional(t, features), width)), width)
+    emb = emb + F.embedding(label, n("embed.table.w", classes, width))
+    place = lambda i: positional(i.to(x.dtype), width // 2)
+    places = torch.cat([place(torch.arange(rows).repeat_interleave(columns)), place(torch.arange(columns).repeat(rows))], -1)
+    x = x.reshape(b, rows, patch, columns, patch, c).permute(0, 1, 3, 2, 4, 5).reshape(b, rows * columns, -1)
+    x = linear(below(n, "enter"), x, width) + places
+    for i in range(depth):
+        x = dit_block(below(n, f"blocks.{i}"), x, emb, heads, 4)
+    shift, scale = linear(below(n, "modulation"), F.silu(emb), 2 * width)[:, None, :].chunk(2, -1)
+    x = F.layer_norm(x, (width,), eps=1e-6) * (1 + scale) + shift
+    x = linear(below(n, "leave"), x, patch * patch * c)
+    return x.reshape(b, rows, columns, patch, patch, c).permute(0, 1, 3, 2, 4, 5).reshape(b, h, w, c)
 
 
 def mlp(n, x, out, width, depth):
