@@ -78,6 +78,7 @@ void print_verb_help(VerbId verb, FILE *out);
 int usage_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints a failure of the library (as JSON on standard output if asked) and frees it; the exit status that fits. */
 int report_failure(const Options *options, cm_status status, cm_error *error);
+void print_diagnostics_json(const cm_error *error); /* as a list */
 /* A failure that the command line itself finds, told in the same way; STATUS_FAULT. */
 int fault(const Options *options, cm_status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void remark(const Options *options, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -63,11 +63,9 @@ static void print_place(const cm_diagnostic *diagnostic)
            diagnostic->end_line, diagnostic->end_column);
 }
 
-static void print_error_json(cm_status status, const cm_error *error)
+void print_diagnostics_json(const cm_error *error)
 {
-    printf("{\"error\": ");
-    print_json_text(stdout, cm_status_name(status));
-    printf(", \"diagnostics\": [");
+    printf("[");
     for (size_t i = 0; i < cm_error_count(error); i++) {
         cm_diagnostic diagnostic, note;
         cm_error_diagnostic(error, i, &diagnostic);
@@ -83,7 +81,16 @@ static void print_error_json(cm_status status, const cm_error *error)
         }
         printf("]}");
     }
-    printf("]}\n");
+    printf("]");
+}
+
+static void print_error_json(cm_status status, const cm_error *error)
+{
+    printf("{\"error\": ");
+    print_json_text(stdout, cm_status_name(status));
+    printf(", \"diagnostics\": ");
+    print_diagnostics_json(error);
+    printf("}\n");
 }
 
 int report_failure(const Options *options, cm_status status, cm_error *error)

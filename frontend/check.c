@@ -3,6 +3,14 @@
 
 #include <string.h>
 
+const char *bindings_text(Arena *arena, const BindingList *bindings)
+{
+    Text text = text_new(arena);
+    for (int i = 0; i < bindings->count; i++)
+        text_printf(&text, "%s%s = %lld", i ? ", " : "", bindings->items[i].axis, (long long)bindings->items[i].size);
+    return text.data;
+}
+
 /* With other sizes the program may be right. */
 static bool is_about_sizes(const Diag *diag)
 {
@@ -17,7 +25,7 @@ static void check_with(Program *program, const Entry *entry, const Decl *decl, P
     jmp_buf *escape = arena_set_escape(program->arena, NULL);
     arena_set_escape(program->arena, escape);
     arena_set_escape(arena, escape);
-    samples->said = text_new(diags->arena);
+    samples->arena = diags->arena;
     const Specialised *made = specialise(program, arena, entry, decl, NULL, 0, samples, diags);
     if (made && visit)
         visit(made, diags);
@@ -34,8 +42,9 @@ static bool says(const DiagSink *sink, const Diag *diag)
 }
 
 /* Messages that other sizes do not give tell the sizes that do. */
-static void note_sizes(DiagSink *diags, int first, const DiagSink *other, const char *said)
+static void note_sizes(DiagSink *diags, int first, const DiagSink *other, const BindingList *sizes)
 {
+    const char *said = bindings_text(diags->arena, sizes);
     for (int i = first; i < diags->list.count; i++) {
         Diag *diag = &diags->list.items[i];
         DiagNote note = {.text = arena_printf(diags->arena, "nobody gave sizes here, so this was checked with %s", said)};
@@ -57,14 +66,15 @@ static void check_entry(Program *program, const Entry *entry, const Decl *decl, 
         if (!is_about_sizes(&diags->list.items[i]) || diags->dropped)
             return;
     }
-    for (int i = 1; i < SAMPLES && diags->list.count > first && *samples[0].said.data; i++) {
+    bool sampled = samples[0].chosen.count > 0;
+    for (int i = 1; i < SAMPLES && diags->list.count > first && sampled; i++) {
         others[i] = diag_sink_new(diags->arena);
         check_with(program, entry, decl, visit, &samples[i], &others[i]);
         if (!others[i].list.count)
             diags->list.count = first;
     }
-    if (diags->list.count > first && *samples[0].said.data)
-        note_sizes(diags, first, &others[1], samples[0].said.data);
+    if (diags->list.count > first && sampled)
+        note_sizes(diags, first, &others[1], &samples[0].chosen);
 }
 
 bool program_check(Program *program, ProgramVisit *visit, DiagSink *diags)

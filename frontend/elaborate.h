@@ -395,7 +395,9 @@ const Value *draw_normal(Elab *el, Span at, const Shape *shape, DType dtype);
 
 typedef struct SampleSizes { /* first, first + step, ... */
     int64_t first, step;
-    Text said; /* those that were used: "B = 16, C = 32" */
+    bool defaults; /* in place of those that a declaration gives, too */
+    Arena *arena;  /* of the list */
+    BindingList chosen;
 } SampleSizes;
 
 typedef struct EntryBuild { /* a specialisation under way */
@@ -403,10 +405,9 @@ typedef struct EntryBuild { /* a specialisation under way */
     Specialised *out;
     const Binding *bindings;
     int binding_count;
-    SampleSizes *samples; /* program_check: sizes for the axes that nobody gave one, else null */
-    int sample_count;
-    const DataSet *data; /* what the parameters of an eval are fields of; may be null */
-    Env *border;         /* the scope from which the entry is called */
+    SampleSizes *samples; /* sizes for the axes that nobody gave one; null: that is a mistake */
+    const DataSet *data;  /* what the parameters of an eval are fields of; may be null */
+    Env *border;          /* the scope from which the entry is called */
 } EntryBuild;
 
 const Value *entry_input(EntryBuild *build, PortRole role, const char *path, DType dtype, const Shape *shape, Span at);
@@ -433,7 +434,7 @@ const Value *data_batch(EntryBuild *build, const DataSet *set, const char *field
 const Decl *program_find(const Program *program, DeclKind kind, const char *name);
 bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink *diags);
 void train_settable(Program *program, const Decl *decl, WordList *keys); /* of a block: "batch", "student.lr" */
-void check_names(const Program *program, DiagSink *diags); /* of functions that nothing elaborates */
+void check_names(const Program *program, DiagSink *diags);               /* of functions that nothing elaborates */
 Specialised *specialise(const Program *program, Arena *arena, const Entry *entry, const Decl *decl, const Binding *bindings,
                         int binding_count, SampleSizes *samples, DiagSink *diags);
 

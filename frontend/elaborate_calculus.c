@@ -678,6 +678,7 @@ const Value *call_custom(Elab *el, const Value *function, Call *call, const Decl
     if (el->errors > before)
         elab_note(el, function->function.decl->name_span, "the rule gives a tangent for each float of this function's result");
     el->frame = own->parent;
+    other->func->at = rule->name_span; /* where a message about it points */
     if (el->errors > before || !check_captures(el, own, call->span) || !check_captures(el, other, call->span))
         return &value_poison;
     return emit_custom(el, call, value, &inside, own, other);

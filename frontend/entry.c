@@ -66,14 +66,16 @@ static bool axis_size(EntryBuild *build, const char *name, const Expr *initial, 
         }
     }
     const SettingExpr *setting = program_setting(el->program, NULL, name);
+    SampleSizes *samples = build->samples;
     if (setting)
         initial = setting->value;
-    if (initial)
+    if (initial && (setting || !samples || !samples->defaults))
         return want_size(el, elab_eval(el, build->border, initial), initial->span, "the size of an axis", size);
-    if (build->samples) {
-        *size = build->samples->first + build->samples->step * build->sample_count++;
+    if (samples) {
+        *size = samples->first + samples->step * samples->chosen.count;
         label->sampled = true;
-        text_printf(&build->samples->said, "%s%s = %lld", *build->samples->said.data ? ", " : "", name, (long long)*size);
+        Binding chosen = {name, *size};
+        list_push(samples->arena, &samples->chosen, chosen);
         return true;
     }
     elab_error(el, DIAG_axis_unbound, at, "the axis %s needs a size", name);

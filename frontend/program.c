@@ -598,15 +598,45 @@ Program *program_load(Arena *arena, const Source *source, const ProgramReader *r
     return diags->list.count + diags->dropped > before ? NULL : program;
 }
 
-Specialised *program_specialise(Program *program, Arena *arena, const Entry *entry, const Binding *bindings, int binding_count,
-                                DiagSink *diags)
+/* Null after a diagnostic. */
+static const Decl *decl_of_entry(const Program *program, const Entry *entry, Entry *own, DiagSink *diags)
 {
     for (int i = 0; i < program->entries.count; i++) {
-        Entry own = program->entries.items[i];
-        own.data = entry->data;
-        if (same_entry(&own, entry))
-            return specialise(program, arena, &own, program->entry_decls.items[i], bindings, binding_count, NULL, diags);
+        *own = program->entries.items[i];
+        own->data = entry->data;
+        if (same_entry(own, entry))
+            return program->entry_decls.items[i];
     }
     diag_report(diags, DIAG_unknown_name, entry->span, "the program has no entry `%s`", entry->name);
     return NULL;
+}
+
+Specialised *program_specialise(Program *program, Arena *arena, const Entry *entry, const Binding *bindings, int binding_count,
+                                DiagSink *diags)
+{
+    Entry own;
+    const Decl *decl = decl_of_entry(program, entry, &own, diags);
+    return decl ? specialise(program, arena, &own, decl, bindings, binding_count, NULL, diags) : NULL;
+}
+
+/* Unlike sizes first, so that axes cannot be taken for each other; behind them those of program_check. */
+Specialised *program_specialise_small(Program *program, Arena *arena, const Entry *entry, bool defaults, BindingList *chosen,
+                                      DiagSink *diags)
+{
+    static const int64_t sizes[][2] = {{2, 1}, {2, 2}, {4, 4}, {2, 0}, {4, 0}, {16, 16}, {16, 0}, {48, 0}, {240, 240}};
+    Entry own;
+    const Decl *decl = decl_of_entry(program, entry, &own, diags);
+    int before = diags->list.count;
+    Specialised *made = NULL;
+    for (size_t i = 0; decl && !made && i < sizeof sizes / sizeof *sizes; i++) {
+        SampleSizes samples = {.first = sizes[i][0], .step = sizes[i][1], .defaults = defaults, .arena = arena};
+        DiagSink attempt = diag_sink_new(arena);
+        made = specialise(program, arena, &own, decl, NULL, 0, &samples, i ? &attempt : diags);
+        *chosen = samples.chosen;
+        if (!made && !samples.chosen.count)
+            return NULL; /* not a matter of sizes */
+    }
+    if (made)
+        diags->list.count = before;
+    return made;
 }

@@ -80,8 +80,14 @@ typedef struct Binding {
     const char *axis;
     int64_t size;
 } Binding;
+typedef LIST(Binding) BindingList;
+const char *bindings_text(Arena *arena, const BindingList *bindings); /* "B = 16, C = 32" */
 Specialised *program_specialise(Program *program, Arena *arena, const Entry *entry, const Binding *bindings, int binding_count,
                                 DiagSink *diags);
+/* The same with small sizes for the axes that neither a setting nor, unless `defaults` says those too, a default gives one:
+ * the first sizes that the program accepts, which `chosen` tells. */
+Specialised *program_specialise_small(Program *program, Arena *arena, const Entry *entry, bool defaults, BindingList *chosen,
+                                      DiagSink *diags);
 
 /* Elaborates everything that nobody calls, too, at sample sizes: all that `cmc check` can find.  `visit` (which may be null)
  * is given each entry that is right so far and says what a later stage finds wrong. */

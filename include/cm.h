@@ -177,6 +177,26 @@ CM_API void cm_program_free(cm_program *program);
 /* Finds what can be found without running: elaborates everything, also what nobody calls, at sample sizes. */
 CM_API cm_status cm_check(cm_program *program, cm_error **error);
 
+typedef struct cm_derivatives_options {
+    size_t size;
+    int64_t seed; /* of the made-up values */
+} cm_derivatives_options;
+
+typedef struct cm_derivatives {
+    int checked;        /* 0: it could not be, `reason` says why */
+    const char *reason; /* null, or why it was not checked, or not in reverse mode; lives as long as the program, and so: */
+    const char *sizes;  /* "B = 2, T = 3": of axes that got small sizes for the check; may be empty */
+    double forward;     /* the worst disagreement of a tangent with differences, relative to the largest element */
+    double reverse;     /* of <J' c, t> with <c, J t>, relative to the sum of magnitudes; NaN: there is no reverse mode */
+    int stop_grads;     /* how many there are: forward mode is checked as if they were not */
+} cm_derivatives;
+
+/* Tries the derivatives of a function, loss, sample or eval numerically, in f64, at made-up inputs and weights: forward mode
+ * against central differences, reverse mode against forward mode.  A disagreement is CM_PROGRAM_ERROR; the error names the
+ * place where it arises (derivative_differs).  `entry` null: as for cm_compile. */
+CM_API cm_status cm_check_derivatives(cm_program *program, const char *entry, const cm_derivatives_options *options,
+                                      cm_derivatives *derivatives, cm_error **error);
+
 /* The canonical layout of a program's text, freed with cm_text_free.  Formatting it again changes nothing. */
 CM_API cm_status cm_format(cm_context *context, const char *name, const char *text, size_t length, char **formatted,
                            cm_error **error);

@@ -6,9 +6,14 @@
 #include "passes/passes.h"
 #include "passes/rebuild.h"
 
-static bool is_call(const IrNode *node)
+typedef struct Inlining {
+    bool keep_rules; /* what has a rule of its own stays a node */
+    FuncList done;
+} Inlining;
+
+static bool is_call(const Inlining *inlining, const IrNode *node)
 {
-    return node->op == OP_call || node->op == OP_custom;
+    return node->op == OP_call || (node->op == OP_custom && !inlining->keep_rules);
 }
 
 static bool contains(const FuncList *list, const IrFunc *func)
@@ -19,15 +24,15 @@ static bool contains(const FuncList *list, const IrFunc *func)
     return false;
 }
 
-static void inline_func(IrFunc *func, FuncList *done);
+static void inline_func(Inlining *inlining, IrFunc *func);
 
-static void inline_callees(const IrFunc *func, FuncList *done)
+static void inline_callees(Inlining *inlining, const IrFunc *func)
 {
     for (IrRef ref = 0; ref < func->nodes.count; ref++) {
         const IrNode *node = ir_node(func, ref);
         for (int i = 0; i < 2; i++)
             if (node->callee[i] && !(node->op == OP_custom && i == 1)) /* a rule is not run */
-                inline_func(node->callee[i], done);
+                inline_func(inlining, node->callee[i]);
     }
 }
 
@@ -42,17 +47,17 @@ static IrRef *inline_body(Rebuild *rebuild, const IrNode *node)
     return results;
 }
 
-static void inline_func(IrFunc *func, FuncList *done)
+static void inline_func(Inlining *inlining, IrFunc *func)
 {
-    if (contains(done, func))
+    if (contains(&inlining->done, func))
         return;
-    list_push(func->module->arena, done, func);
-    inline_callees(func, done);
+    list_push(func->module->arena, &inlining->done, func);
+    inline_callees(inlining, func);
     Rebuild rebuild = rebuild_begin(func);
     IrRef **results = arena_array(func->module->arena, IrRef *, func->nodes.count + 1); /* by call node */
     for (IrRef ref = 0; ref < func->nodes.count; ref++) {
         const IrNode *node = ir_node(func, ref);
-        if (is_call(node))
+        if (is_call(inlining, node))
             results[ref] = inline_body(&rebuild, node);
         else if (node->op == OP_get && results[node->operands[0]])
             rebuild.map[ref] = results[node->operands[0]][node->attr[0].items[0]];
@@ -62,10 +67,21 @@ static void inline_func(IrFunc *func, FuncList *done)
     rebuild_end(&rebuild, func);
 }
 
+static void inline_module(IrModule *module, bool keep_rules)
+{
+    Inlining inlining = {.keep_rules = keep_rules};
+    FuncList entries = module_entries(module);
+    for (int i = 0; i < module->funcs.count; i++)
+        inline_func(&inlining, module->funcs.items[i]);
+    module_sweep(module, &entries);
+}
+
 void pass_inline(IrModule *module)
 {
-    FuncList done = {0}, entries = module_entries(module);
-    for (int i = 0; i < module->funcs.count; i++)
-        inline_func(module->funcs.items[i], &done);
-    module_sweep(module, &entries);
+    inline_module(module, false);
+}
+
+void inline_calls(IrModule *module)
+{
+    inline_module(module, true);
 }

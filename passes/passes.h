@@ -39,6 +39,9 @@ IrFunc *derive_jvp(IrModule *module, const IrFunc *func, const bool *active, Dia
 /* g(params.., cotangent of each seeded result..) -> results.., cotangent of each active param.. */
 IrFunc *derive_vjp(IrModule *module, const IrFunc *func, const bool *active, const bool *seeded, DiagSink *diags);
 
+/* As pass_inline, but functions with rules of their own stay nodes: what is left can be differentiated as before. */
+void inline_calls(IrModule *module);
+
 /* ---- from graph to kernels to plan ---- */
 
 typedef struct LowerOptions {

@@ -4,26 +4,10 @@
  * of its elements are NaN, and how many are not finite.  Inside a loop the counts of each turn are stacked as rows.  The state
  * is as it was before the step, so that batch, key and weights are those that failed. */
 #include "runtime/api_internal.h"
+#include "runtime/probe.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct Probe {
-    Span span;
-    const char *name;
-    IrOp op;
-    IrType type;      /* of the value, in one turn */
-    int group;        /* probes of one loop of the outermost function share it: they are ordered by turn first */
-    IrRef nan, other; /* the counts, in the function that is being built */
-} Probe;
-
-typedef LIST(Probe) ProbeList;
-
-typedef struct Replay {
-    ApiCall *call;
-    IrModule *module;
-    int next_group;
-} Replay;
 
 /* ---- building ---- */
 
@@ -37,150 +21,31 @@ static IrRef count_true(IrFunc *func, IrRef mask)
     return rank ? ir_reduce(func, OP_sum, ones, axes, rank) : ones;
 }
 
-/* All but NaN are at most infinite. */
-static Probe probe_value(const Replay *replay, IrFunc *func, const IrFunc *from, IrRef node, IrRef value)
+/* How many elements are NaN, and how many are not finite: all but NaN are at most infinite. */
+static void tell_counts(IrFunc *func, IrRef value, IrRef *part)
 {
-    const IrNode *source = ir_node(from, node);
-    IrType type = *ir_type_of(func, value);
-    func->at = source->span;
-    IrRef bounded = ir_binary(func, OP_le, value, ir_const(func, type, INFINITY));
+    IrRef bounded = ir_binary(func, OP_le, value, ir_const(func, *ir_type_of(func, value), INFINITY));
     IrRef finite = ir_unary(func, OP_is_finite, value);
-    return (Probe){.span = source->span,
-                   .name = source->name,
-                   .op = source->op,
-                   .type = type,
-                   .group = replay->next_group,
-                   .nan = count_true(func, ir_unary(func, OP_not, bounded)),
-                   .other = count_true(func, ir_unary(func, OP_not, finite))};
+    part[0] = count_true(func, ir_unary(func, OP_not, bounded));
+    part[1] = count_true(func, ir_unary(func, OP_not, finite));
 }
 
-static bool is_probed(const IrNode *node)
+static bool is_probed(const IrFunc *from, IrRef ref)
 {
+    const IrNode *node = ir_node(from, ref);
     bool constant = node->op == OP_const || node->op == OP_literal; /* an infinity that is written is meant */
     return !constant && (ir_op_info[node->op].traits & (TRAIT_control | TRAIT_view)) == 0 && dtype_is_float(node->type.dtype);
 }
 
-static IrFunc *probe_function(Replay *replay, const IrFunc *from, ProbeList *probes);
-
-/* The counts of probes as results; in the function of another side, which does not take them, zeros of their types. */
-static void probe_results(IrFunc *func, const ProbeList *probes, const IrFunc *elsewhere)
-{
-    for (int i = 0; i < probes->count; i++) {
-        IrRef counts[2] = {probes->items[i].nan, probes->items[i].other};
-        for (int k = 0; k < 2; k++)
-            ir_result(func, elsewhere ? ir_const(func, *ir_type_of(elsewhere, counts[k]), 0) : counts[k], NULL);
-    }
-}
-
-/* What the probes of a callee counted, as results `first`, first + 1, .. of the node that calls it. */
-static void take_results(const Replay *replay, IrFunc *func, IrRef node, int first, const ProbeList *inner, ProbeList *probes)
-{
-    for (int i = 0; i < inner->count; i++) {
-        Probe probe = inner->items[i];
-        probe.group = replay->next_group;
-        probe.nan = ir_get(func, node, first + 2 * i);
-        probe.other = ir_get(func, node, first + 2 * i + 1);
-        list_push(replay->call->arena, probes, probe);
-    }
-}
-
-static IrRef *mapped_operands(const Replay *replay, const IrNode *node, const IrRef *map)
-{
-    IrRef *operands = arena_array(replay->call->arena, IrRef, node->operand_count);
-    for (int i = 0; i < node->operand_count; i++)
-        operands[i] = map[node->operands[i]];
-    return operands;
-}
-
-/* The loop with the counts of its body as further rows. */
-static IrRef probe_loop(Replay *replay, IrFunc *func, const IrNode *loop, const IrRef *map, ProbeList *probes)
-{
-    ProbeList inner = {0};
-    IrFunc *body = probe_function(replay, loop->callee[0], &inner);
-    probe_results(body, &inner, NULL);
-    int carries = (int)loop->attr[1].items[0], captures = loop->operand_count - 1 - carries;
-    IrRef *operands = mapped_operands(replay, loop, map);
-    func->at = loop->span;
-    IrRef copy =
-        ir_for(func, body, operands[0], loop->attr[0].items[0], operands + 1, carries, operands + 1 + carries, captures);
-    take_results(replay, func, copy, loop->callee[0]->results.count, &inner, probes);
-    return copy;
-}
-
-/* Both sides give the counts of both: those that a side does not take are zero. */
-static IrRef probe_branch(Replay *replay, IrFunc *func, const IrNode *branch, const IrRef *map, ProbeList *probes)
-{
-    ProbeList left = {0}, right = {0};
-    IrFunc *yes = probe_function(replay, branch->callee[0], &left);
-    IrFunc *no = probe_function(replay, branch->callee[1], &right);
-    probe_results(yes, &left, NULL);
-    probe_results(yes, &right, no);
-    probe_results(no, &left, yes);
-    probe_results(no, &right, NULL);
-    IrRef *operands = mapped_operands(replay, branch, map);
-    func->at = branch->span;
-    IrRef copy = ir_if(func, operands[0], yes, no, operands + 1, branch->operand_count - 1);
-    int own = branch->callee[0]->results.count;
-    take_results(replay, func, copy, own, &left, probes);
-    take_results(replay, func, copy, own + 2 * left.count, &right, probes);
-    return copy;
-}
-
-static IrRef copy_probed(Replay *replay, IrFunc *func, const IrFunc *from, IrRef node, const IrRef *map, ProbeList *probes)
-{
-    const IrNode *source = ir_node(from, node);
-    IrRef copy;
-    if (source->op == OP_for)
-        return probe_loop(replay, func, source, map, probes);
-    if (source->op == OP_if)
-        return probe_branch(replay, func, source, map, probes);
-    if (source->op == OP_param)
-        copy = ir_param(func, source->type, source->name);
-    else
-        copy = ir_copy_node(func, from, node, map);
-    if (is_probed(source)) {
-        Probe probe = probe_value(replay, func, from, node, copy);
-        list_push(replay->call->arena, probes, probe);
-    }
-    return copy;
-}
-
-/* The function with probes, and the same results: those of the probes are up to the caller. */
-static IrFunc *probe_function(Replay *replay, const IrFunc *from, ProbeList *probes)
-{
-    IrFunc *func = ir_func_new(replay->module, from->name);
-    IrRef *map = arena_array(replay->call->arena, IrRef, from->nodes.count);
-    for (IrRef node = 0; node < from->nodes.count; node++)
-        map[node] = copy_probed(replay, func, from, node, map, probes);
-    for (int i = 0; i < from->results.count; i++)
-        ir_result(func, map[from->results.items[i]], NULL);
-    return func;
-}
-
-/* Outermost nodes are groups of their own, in order; only the probes are results, so that the state is not written. */
-static IrFunc *probe_step(Replay *replay, const IrFunc *from, ProbeList *probes)
-{
-    Arena *arena = replay->call->arena;
-    IrFunc *func = ir_func_new(replay->module, "replay");
-    IrRef *map = arena_array(arena, IrRef, from->nodes.count);
-    for (IrRef node = 0; node < from->nodes.count; node++) {
-        map[node] = copy_probed(replay, func, from, node, map, probes);
-        replay->next_group++;
-    }
-    probe_results(func, probes, NULL);
-    return func;
-}
-
 /* ---- running ---- */
 
-static cm_status run_probes(Replay *replay, const IrFunc *func, const cm_training *training, float **counts)
+static cm_status run_probes(ApiCall *call, const IrFunc *func, const cm_training *training, float **counts)
 {
-    ApiCall *call = replay->call;
     PipelineOptions pipeline = {.lower = {.no_fuse = true}, .stop_after = -1};
     int results = func->results.count;
     for (int i = 0; i < results; i++)
         counts[i] = array_new(call->arena, NULL, *ir_type_of(func, func->results.items[i])).data;
-    Plan *plan = pipeline_run(replay->module, func->name, &pipeline, &call->diags);
+    Plan *plan = pipeline_run(func->module, func->name, &pipeline, &call->diags);
     if (!plan)
         return CM_PROGRAM_ERROR;
     ContextDevice *device;
@@ -278,11 +143,11 @@ static cm_status search(ApiCall *call, const cm_training *training, const cm_tur
         return CM_PROGRAM_ERROR;
     pass_inline(specialised->module);
     const IrFunc *from = ir_func_find(specialised->module, specialised->func->name);
-    Replay replay = {.call = call, .module = specialised->module};
+    Prober prober = {call->arena, specialised->module, .parts = 2, .wants = is_probed, .tell = tell_counts};
     ProbeList probes = {0};
-    IrFunc *func = probe_step(&replay, from, &probes);
+    IrFunc *func = probe_build(&prober, from, "replay", &probes); /* only what probes tell: the state is not written */
     float **counts = arena_array(call->arena, float *, func->results.count);
-    status = run_probes(&replay, func, training, counts);
+    status = run_probes(call, func, training, counts);
     if (status != CM_OK)
         return status;
     Finding nan = find_first(func, &probes, counts, 0), other = find_first(func, &probes, counts, 1);

@@ -46,6 +46,8 @@ static const Expectation expectations[] = {
     {"check bad.cm --json", 1, "\"line\": "},
     {"check model.cm", 0, ""},
     {"check model.cm bad.cm", 1, ""},
+    {"check --grad model.cm", 0, "fit: forward "},
+    {"check --grad=1 model.cm", 2, ""},
     {"run model.cm answer", 0, "42"},
     {"run model.cm", 0, "42"},
     {"run model.cm answer --json", 0, ": 42"},

@@ -19,11 +19,13 @@ START_TEST(null_handles_are_refused)
     char *text;
     size_t count;
     cm_array array;
+    cm_derivatives derivatives;
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_load_text(NULL, "a", "", 0, NULL, &program, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_load_text(context, "a", NULL, 3, NULL, &program, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_load_text(context, "a", "", 0, NULL, NULL, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_load_file(context, NULL, NULL, &program, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_check(NULL, &error));
+    expect_failure(CM_INVALID_ARGUMENT, "null", cm_check_derivatives(NULL, NULL, NULL, &derivatives, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_format(context, "a", "", 0, NULL, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_compile(NULL, "f", NULL, &executable, &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_run(NULL, NULL, NULL, 0, NULL, 0, &error));

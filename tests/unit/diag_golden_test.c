@@ -18,7 +18,7 @@ static const struct Elsewhere {
 } elsewhere[] = {
     {DIAG_data_missing, "tests/unit/dataset_test.c"}, {DIAG_data_unreadable, "tests/unit/dataset_test.c"},
     {DIAG_data_type, "tests/unit/dataset_test.c"},    {DIAG_data_samples, "tests/unit/dataset_test.c"},
-    {DIAG_not_finite, "tests/api/train_test.c"},
+    {DIAG_not_finite, "tests/api/train_test.c"},      {DIAG_derivative_differs, "tests/api/derivatives_test.c"},
 };
 enum { ELSEWHERE = sizeof elsewhere / sizeof *elsewhere };
 

@@ -1,0 +1,222 @@
+/* Forward mode against differences of the values.
+ *
+ * The central difference of fourth order is taken with a step and with half of it.  Where both agree, the finer one is right;
+ * where they do not, a kink is near by, or the step is too large or too small for f64, and others are tried. */
+#include "runtime/derivatives.h"
+
+#include <float.h>
+#include <math.h>
+
+/* What differences say of one result. */
+typedef struct Difference {
+    EvalTensor fine, coarse; /* no memory if it is no float */
+    double largest;          /* of its values' magnitudes: what rounding is relative to */
+} Difference;
+
+/* Tangent and difference over some elements of a result. */
+typedef struct Comparison {
+    double error, size, scale; /* size: of the difference; scale: of the larger of both */
+    double doubt, noise;       /* of the difference: how much two steps disagree, what rounding does */
+    int64_t at;                /* where they differ most */
+} Comparison;
+
+/* ---- differences ---- */
+
+enum { PLACES = 6 };
+static const double places[PLACES] = {-2, -1, -0.5, 0.5, 1, 2};
+static const double fine_weight[PLACES] = {0, 1. / 6, -8. / 6, 8. / 6, -1. / 6, 0};
+static const double coarse_weight[PLACES] = {1. / 12, -8. / 12, 0, 0, 8. / 12, -1. / 12};
+
+static EvalTensor *moved_args(const Trial *trial, double step)
+{
+    Arena *arena = trial->call->arena;
+    int params = trial->func->params.count;
+    EvalTensor *moved = arena_array(arena, EvalTensor, params + 1);
+    for (int p = 0; p < params; p++) {
+        moved[p] = trial->args[p];
+        if (!trial->active[p])
+            continue;
+        moved[p] = eval_tensor_new(arena, trial->args[p].type);
+        for (int64_t i = 0; i < ir_element_count(&moved[p].type); i++)
+            moved[p].real[i] = trial->args[p].real[i] + step * trial->tangents[p].real[i];
+    }
+    return moved;
+}
+
+static void add_place(Difference *difference, const EvalTensor *value, int place, double step)
+{
+    for (int64_t i = 0; i < ir_element_count(&value->type); i++) {
+        difference->fine.real[i] += fine_weight[place] * value->real[i] / step;
+        difference->coarse.real[i] += coarse_weight[place] * value->real[i] / step;
+        if (isfinite(value->real[i]))
+            difference->largest = fmax(difference->largest, fabs(value->real[i]));
+    }
+}
+
+static Difference *differences(const Trial *trial, const IrFunc *func, double step)
+{
+    Arena *arena = trial->call->arena;
+    int results = func->results.count;
+    Difference *out = arena_array(arena, Difference, results + 1);
+    for (int r = 0; r < results; r++) {
+        IrType type = *ir_type_of(func, func->results.items[r]);
+        if (dtype_is_float(type.dtype))
+            out[r] = (Difference){eval_tensor_new(arena, type), eval_tensor_new(arena, type), 0};
+    }
+    EvalTensor *values = arena_array(arena, EvalTensor, results + 1);
+    for (int place = 0; place < PLACES; place++) {
+        ArenaMark mark = arena_mark(arena);
+        ir_eval(arena, func, EVAL_wide, moved_args(trial, places[place] * step), values);
+        for (int r = 0; r < results; r++) {
+            if (out[r].fine.real)
+                add_place(&out[r], &values[r], place, step);
+        }
+        arena_rewind(arena, mark);
+    }
+    return out;
+}
+
+/* ---- comparing ---- */
+
+/* Elements [first, end) of a result, without those whose difference is not finite. */
+static Comparison compare(const Difference *difference, const EvalTensor *tangent, double step, int64_t first, int64_t end)
+{
+    Comparison out = {.noise = 8 * DBL_EPSILON * difference->largest / step, .at = first};
+    for (int64_t i = first; i < end; i++) {
+        double got = tangent->real[i], fine = difference->fine.real[i], coarse = difference->coarse.real[i];
+        if (!isfinite(fine) || !isfinite(coarse))
+            continue;
+        double error = isfinite(got) ? fabs(got - fine) : INFINITY;
+        out.size = fmax(out.size, fabs(fine));
+        out.scale = fmax(out.scale, isfinite(got) ? fmax(fabs(got), fabs(fine)) : fabs(fine));
+        out.doubt = fmax(out.doubt, fabs(fine - coarse));
+        if (error > out.error) {
+            out.error = error;
+            out.at = i;
+        }
+    }
+    return out;
+}
+
+/* Whether the differences are as good as f64 allows, or good enough. */
+static bool is_trusted(const Comparison *comparison)
+{
+    return comparison->doubt <= fmax(FORWARD_TOLERANCE / 4 * comparison->size, 8 * comparison->noise);
+}
+
+/* What may be the differences' own error counts for nothing. */
+static double relative(const Comparison *comparison)
+{
+    double doubt = 4 * (comparison->doubt + comparison->noise);
+    return comparison->error > 0 ? comparison->error / (comparison->scale + doubt / FORWARD_TOLERANCE) : 0;
+}
+
+static bool all_finite(const EvalTensor *tensor)
+{
+    for (int64_t i = 0; tensor->real && i < ir_element_count(&tensor->type); i++) {
+        if (!isfinite(tensor->real[i]))
+            return false;
+    }
+    return true;
+}
+
+static Trust try_step(const Trial *trial, const EvalTensor *tangents, double step, double *worst)
+{
+    const Difference *found = differences(trial, trial->func, step);
+    *worst = 0;
+    for (int r = 0; r < trial->func->results.count; r++) {
+        if (!found[r].fine.real)
+            continue;
+        if (!all_finite(&found[r].fine) || !all_finite(&found[r].coarse))
+            return TRUST_not_finite;
+        Comparison all = compare(&found[r], tangents++, step, 0, ir_element_count(&found[r].fine.type));
+        if (!is_trusted(&all))
+            return TRUST_kink;
+        *worst = fmax(*worst, relative(&all));
+    }
+    return TRUST_yes;
+}
+
+static const double steps[] = {1e-3, 1e-4, 1e-5};
+enum { STEPS = sizeof steps / sizeof *steps };
+
+Trust forward_try(Trial *trial, const IrFunc *jvp, double *worst)
+{
+    const EvalTensor *tangents = trial_run(trial, jvp, trial_dual_args(trial)) + trial->func->results.count;
+    Trust trust = TRUST_kink;
+    for (int i = 0; i < STEPS && trust != TRUST_yes; i++) {
+        trial->step = steps[i];
+        trust = try_step(trial, tangents, steps[i], worst);
+    }
+    return trust;
+}
+
+/* ---- where it arises ---- */
+
+typedef struct Origin {
+    const Probe *probe; /* null: none */
+    int64_t turn;
+    double tangent, difference;
+} Origin;
+
+/* The first turn in which the value of a probe, which all before it led to rightly, disagrees. */
+static bool probe_disagrees(const Probe *probe, const Difference *difference, const EvalTensor *tangent, double step,
+                            Origin *origin)
+{
+    int64_t size = ir_element_count(&probe->type), turns = size ? ir_element_count(&tangent->type) / size : 0;
+    for (int64_t turn = 0; turn < turns; turn++) {
+        Comparison one = compare(difference, tangent, step, turn * size, (turn + 1) * size);
+        if (!is_trusted(&one) || relative(&one) <= FORWARD_TOLERANCE)
+            continue;
+        *origin = (Origin){probe, turn, tangent->real[one.at], difference->fine.real[one.at]};
+        return true;
+    }
+    return false;
+}
+
+/* By order of nodes; within one loop by turn first. */
+static Origin find_origin(const Trial *trial, const IrFunc *func, const IrFunc *jvp, const ProbeList *probes)
+{
+    Difference *found = differences(trial, func, trial->step);
+    const EvalTensor *tangents = trial_run(trial, jvp, trial_dual_args(trial)) + probes->count;
+    Origin first = {0};
+    double largest = 0;
+    for (int i = 0; i < probes->count; i++) {
+        const Probe *probe = &probes->items[i];
+        Origin origin;
+        if (first.probe && probe->group != first.probe->group)
+            break;
+        found[i].largest = largest = fmax(largest, found[i].largest); /* large values may have cancelled */
+        if (probe_disagrees(probe, &found[i], &tangents[i], trial->step, &origin) && (!first.probe || origin.turn < first.turn))
+            first = origin;
+    }
+    return first;
+}
+
+/* Without the sign that a NaN happens to carry. */
+static double shown(double value)
+{
+    return isnan(value) ? (double)NAN : value;
+}
+
+void forward_locate(Trial *trial, const Entry *entry)
+{
+    ApiCall *call = trial->call;
+    ProbeList probes = {0};
+    IrFunc *func = trial_probe(trial, "probed", &probes);
+    DiagSink unheard = diag_sink_new(call->arena); /* what leads to no result need not have a derivative */
+    const IrFunc *jvp = derive_jvp(func->module, func, trial->active, &unheard);
+    Origin origin = jvp ? find_origin(trial, func, jvp, &probes) : (Origin){0};
+    const Probe *probe = origin.probe;
+    if (!probe) {
+        diag_report(&call->diags, DIAG_derivative_differs, entry->span,
+                    "forward mode disagrees with differences of the results of `%s`; no value inside stands out", entry->name);
+        return;
+    }
+    const char *turn = origin.turn ? arena_printf(call->arena, ", in turn %lld of its loop", (long long)origin.turn) : "";
+    diag_report(&call->diags, DIAG_derivative_differs, probe->rule ? probe->rule->at : probe->span,
+                "%s: %s gives a tangent of %.6g where differences of the value give %.6g%s", entry->name,
+                probe->rule ? "the rule" : probe_text(call->arena, probe), shown(origin.tangent), origin.difference, turn);
+    if (probe->rule)
+        diag_note(&call->diags, probe->span, "it is the derivative of what is called here");
+}
