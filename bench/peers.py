@@ -8,8 +8,11 @@ others would be another network.  Prints the version when warm; then, for each l
 milliseconds it took.  Sizes are read from the .cm files.  Weights are drawn, not loaded: the time is the same."""
 import math
 import os
+import signal
 import sys
 import time
+
+LONGEST_START = 600  # seconds: a peer that compiles for longer is not to be had
 
 
 def timed(step):
@@ -33,12 +36,19 @@ def prepare(peer, what, threads, weights):
     return step, module.VERSION
 
 
+def give_up(*_):
+    raise TimeoutError(f"not ready after {LONGEST_START} s")
+
+
 def main():
     peer, what, threads, weights = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LONGEST_START)
     try:
         step, version = prepare(peer, what, threads, weights)
     except Exception as reason:  # what a peer cannot do is no fault of the benchmark
         sys.exit(f"{peer} cannot do {what}: {str(reason).strip().splitlines()[0]}")
+    signal.alarm(0)
     print(version, flush=True)
     for _ in sys.stdin:
         print(f"{timed(step) * 1e3:.3f}", flush=True)
