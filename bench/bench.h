@@ -1,7 +1,8 @@
 /* What the files of the benchmark program share.  It sees cm.h only, as any other host does.
  *
- *   bench.c    the list of benchmarks, and what each needs       measure.c  medians of pairs, and the lines that are printed
- *   probe.c    what the machine can do: multiplications, copies  peer.c     other programs that do the same step */
+ *   bench.c    the list of benchmarks; those of kernels and compiling  derivative.c  those of derivatives, steps and peers
+ *   kernel.c   a compiled entry with made-up values                    measure.c     medians of pairs, the lines printed
+ *   probe.c    what the machine can do: multiplications, copies        peer.c        other programs that do the same step */
 #ifndef CM_BENCH_BENCH_H
 #define CM_BENCH_BENCH_H
 
@@ -9,7 +10,57 @@
 
 #include <stdbool.h>
 
+#define KERNELS CM_SOURCE_DIR "/bench/kernels.cm"
+#define NETWORKS CM_SOURCE_DIR "/bench/networks.cm"
+#define ICT CM_SOURCE_DIR "/examples/ict.cm"
+#define SCM CM_SOURCE_DIR "/examples/scm.cm"
+
+enum { SAMPLES = 15, STEP_SAMPLES = 9 };
+
+typedef struct Bench {
+    const char *python; /* null: no peers */
+    cm_context *context;
+    int threads;
+    char *const *names;
+    int name_count;
+} Bench;
+
+bool is_wanted(const Bench *bench, const char *name);
+void bench_derivatives(const Bench *bench);
+
+/* ---- failures end the program ---- */
+
+/* By address: a call that is checked sets the error after its other arguments may have been read. */
+void check(cm_status status, cm_error **error);
+void *allocate(size_t size);
+
 double clock_seconds(void);
+
+/* ---- kernels: an entry of a file, with its weights as first drawn and values between -1 and 1 for all else ---- */
+
+enum { MOST_INPUTS = 8, MOST_SETS = 64 };
+
+/* Arguments and results of one run; several sets lie in memory at once where runs are to find nothing in the cache. */
+typedef struct Set {
+    cm_input inputs[MOST_INPUTS];
+    cm_array *results;
+} Set;
+
+typedef struct Kernel {
+    cm_executable *executable;
+    cm_parameters *weights;
+    int64_t weight_count, peak_bytes; /* numbers in all weights; memory of a run besides what goes in and comes out */
+    size_t input_count, result_count;
+    int set_count;
+    Set sets[MOST_SETS];
+} Kernel;
+
+/* `bytes`: that all sets together have at least; 0: one set. */
+Kernel *open_kernel(const Bench *bench, const char *file, const char *entry, const cm_compile_options *options, size_t bytes);
+void close_kernel(Kernel *kernel);
+/* Seconds of a run, over as many runs as take some ten milliseconds, and over each set as often. */
+double time_runs(Kernel *kernel);
+void check_finite(const Kernel *kernel); /* the results of the last run */
 
 /* ---- probes: on `threads` threads, for some milliseconds ---- */
 
@@ -24,6 +75,8 @@ enum { MOST_SAMPLES = 64 };
 
 /* Something measured next to what it is held against, again and again: each ratio is of two that lie side by side in time. */
 typedef struct Pairs {
+    double at_most;     /* what the ratio is to be; 0: nothing is said of it */
+    int64_t peak_bytes; /* of what is measured; 0: not said */
     int count;
     double value[MOST_SAMPLES], against[MOST_SAMPLES];
 } Pairs;
@@ -36,9 +89,10 @@ void print_value(const char *name, const char *unit, double value);
 /* ---- peers: a process that does a step for each line that it is sent ---- */
 
 typedef struct Peer Peer;
-Peer *peer_start(const char *python, const char *name, const char *what, int threads, char *version,
-                 size_t version_size); /* null: not to be had */
-double peer_step(Peer *peer);          /* milliseconds; negative: it has ended */
+/* `weights`: how many numbers its network has to have.  Null: not to be had. */
+Peer *peer_start(const char *python, const char *name, const char *what, int threads, int64_t weights, char *version,
+                 size_t version_size);
+double peer_step(Peer *peer); /* milliseconds; negative: it has ended */
 void peer_stop(Peer *peer);
 
 #endif

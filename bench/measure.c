@@ -27,15 +27,12 @@ static double median(const double *values, int count)
     return count ? (sorted[(count - 1) / 2] + sorted[count / 2]) / 2 : 0;
 }
 
-static void print_line(const char *name, const char *unit, double value, const char *against, double against_value,
-                       double ratio)
+static void print_number(const char *name, double value, int digits, bool known)
 {
-    printf("{\"name\": \"%s\", \"value\": %.5g, \"unit\": \"%s\", ", name, value, unit);
-    if (against)
-        printf("\"against\": \"%s\", \"against_value\": %.5g, \"ratio\": %.4g}\n", against, against_value, ratio);
+    if (known)
+        printf(", \"%s\": %.*g", name, digits, value);
     else
-        printf("\"against\": null, \"against_value\": null, \"ratio\": null}\n");
-    fflush(stdout);
+        printf(", \"%s\": null", name);
 }
 
 void print_pairs(const char *name, const char *unit, const char *against, const Pairs *pairs)
@@ -43,11 +40,21 @@ void print_pairs(const char *name, const char *unit, const char *against, const 
     double ratio[MOST_SAMPLES];
     for (int i = 0; i < pairs->count; i++)
         ratio[i] = pairs->value[i] / pairs->against[i];
-    print_line(name, unit, median(pairs->value, pairs->count), against, median(pairs->against, pairs->count),
-               median(ratio, pairs->count));
+    const char *quote = against ? "\"" : "";
+    printf("{\"name\": \"%s\"", name);
+    print_number("value", median(pairs->value, pairs->count), 5, true);
+    printf(", \"unit\": \"%s\", \"against\": %s%s%s", unit, quote, against ? against : "null", quote);
+    print_number("against_value", median(pairs->against, pairs->count), 5, against);
+    print_number("ratio", median(ratio, pairs->count), 4, against);
+    print_number("at_most", pairs->at_most, 4, pairs->at_most > 0);
+    print_number("peak_bytes", (double)pairs->peak_bytes, 15, pairs->peak_bytes > 0);
+    puts("}");
+    fflush(stdout);
 }
 
 void print_value(const char *name, const char *unit, double value)
 {
-    print_line(name, unit, value, NULL, 0, 0);
+    Pairs one = {0};
+    pairs_add(&one, value, 1);
+    print_pairs(name, unit, NULL, &one);
 }

@@ -13,14 +13,16 @@ struct Peer {
     FILE *to, *from;
 };
 
-static void become_peer(const char *python, const char *name, const char *what, int threads, const int *in, const int *out)
+static void become_peer(const char *python, const char *name, const char *what, int threads, int64_t weights, const int *in,
+                        const int *out)
 {
-    char count[16];
-    snprintf(count, sizeof count, "%d", threads);
+    char thread_count[16], weight_count[32];
+    snprintf(thread_count, sizeof thread_count, "%d", threads);
+    snprintf(weight_count, sizeof weight_count, "%lld", (long long)weights);
     dup2(in[0], 0);
     dup2(out[1], 1);
     close(in[0]), close(in[1]), close(out[0]), close(out[1]);
-    execlp(python, python, CM_SOURCE_DIR "/bench/peers.py", name, what, CM_SOURCE_DIR "/examples/ict.cm", count, (char *)NULL);
+    execlp(python, python, CM_SOURCE_DIR "/bench/peers.py", name, what, thread_count, weight_count, (char *)NULL);
     _exit(127);
 }
 
@@ -32,14 +34,15 @@ static bool read_line(Peer *peer, char *line, size_t size)
     return true;
 }
 
-Peer *peer_start(const char *python, const char *name, const char *what, int threads, char *version, size_t version_size)
+Peer *peer_start(const char *python, const char *name, const char *what, int threads, int64_t weights, char *version,
+                 size_t version_size)
 {
     int in[2], out[2];
     if (pipe(in) || pipe(out))
         return NULL;
     pid_t process = fork();
     if (process == 0)
-        become_peer(python, name, what, threads, in, out);
+        become_peer(python, name, what, threads, weights, in, out);
     close(in[0]), close(out[1]);
     if (process < 0) {
         close(in[1]), close(out[0]);

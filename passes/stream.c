@@ -68,14 +68,16 @@ static int64_t even_rows(int64_t size, int64_t rows)
     return rows;
 }
 
-/* Contractions are the tiles that lie in memory while a block is computed; one more is what pointwise nodes make of them. */
+/* Contractions are the tiles that lie in memory while a block is computed; one more is what pointwise nodes make of them.  A
+ * family may go through many loops, as all layers of a network are one: the fullest of them counts. */
 static int64_t block_rows(const Family *family)
 {
     int64_t columns = 1, tiles = 1, size = family->size[family->row];
     for (int role = family->row + 1; role < family->roles; role++)
         columns *= family->size[role];
-    for (IrRef ref = 0; ref < family->func->nodes.count; ref++)
-        tiles += family->node[ref].class == STREAM_tile && ir_node(family->func, ref)->op == OP_dot;
+    for (int level = 0; level < family->levels; level++)
+        if (family->ports[level].contractions >= tiles)
+            tiles = family->ports[level].contractions + 1;
     int64_t rows = BLOCK_BYTES / (columns * tiles * (int64_t)sizeof(float)) / LEAST_ROWS * LEAST_ROWS;
     rows = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
     return rows < size ? even_rows(size, rows) : size;
@@ -105,13 +107,16 @@ static bool try_family(Family *family, const IrFunc *func, const IrRefs *users, 
 {
     if (!stream_find(family, func, users, seed, left_rows) || !stream_level(family))
         return false;
+    if (!has_row_reductions(family) || !has_room_for_axes(family))
+        return false;
+    stream_ports(family);
     int64_t tasks = stream_task_count(family);
     family->rows = given ? given : block_rows(family);
     bool several = tasks > 1 || family->rows < family->size[family->row];
     if (family->rows > family->size[family->row])
         family->rows = family->size[family->row];
     bool large = given || bytes_of(func, seed) / tasks >= WORTH_TASK_BYTES;
-    return several && large && has_row_reductions(family) && has_room_for_axes(family);
+    return several && large;
 }
 
 /* The better of the two ways to say which axis has the rows: fewer loops, then fewer sums. */
@@ -197,7 +202,6 @@ static bool stream_one(IrFunc *func, int64_t rows)
         if (!is_seed(func, ref, rows) || !choose_family(&family, func, users, ref, rows))
             continue;
         family.func = arena_copy(func->module->arena, func, sizeof *func); /* as it was, while `func` is written anew */
-        stream_ports(&family);
         rewrite(&family, func);
         return true;
     }

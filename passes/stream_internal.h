@@ -56,6 +56,7 @@ typedef LIST(IrRef) IrRefs;
 typedef struct StreamPorts { /* of a loop */
     StreamSlices inputs;     /* arrays from outside that it reads */
     IrRefs outputs;          /* what it computes and something outside of it reads */
+    int contractions;        /* among the tiles that it computes */
 } StreamPorts;
 
 typedef struct Family {

@@ -63,6 +63,8 @@ void stream_ports(Family *family)
                 list_push(arena, &ports->outputs, ref);
         for (int i = 0; i < ports->outputs.count; i++)
             find_inputs(family, level, ports->outputs.items[i], seen, &ports->inputs);
+        for (IrRef ref = 0; ref < func->nodes.count; ref++)
+            ports->contractions += seen[ref] && family->node[ref].class == STREAM_tile && ir_node(func, ref)->op == OP_dot;
         for (int i = 0; i < ports->inputs.count; i++)
             read[ports->inputs.items[i].ref] = true;
     }
