@@ -10,7 +10,7 @@
 
 /* ---- the declaration (elaborate_train_keys.c) ---- */
 
-enum { TRAIN_KEYS = 15 };
+enum { TRAIN_KEYS = 16 };
 typedef struct TrainKey {
     const char *name;
     bool of_run, of_turn;

@@ -1,13 +1,14 @@
 /* What a train block says: its keys, its turns, and what the runtime wants to know before a step is compiled. */
 #include "frontend/elaborate_train.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 const TrainKey train_keys[TRAIN_KEYS] = {
-    {"loss", true, true},   {"data", true, false},   {"optimizer", true, true},  {"batch", true, false},
-    {"steps", true, false}, {"ema", true, false},    {"clip", true, true},       {"lr", true, true},
-    {"groups", true, true}, {"seed", true, false},   {"log_every", true, false}, {"save_every", true, false},
-    {"when", false, true},  {"trains", false, true}, {"start", true, false},
+    {"loss", true, true},    {"data", true, false},   {"optimizer", true, true},  {"batch", true, false},
+    {"steps", true, false},  {"ema", true, false},    {"clip", true, true},       {"lr", true, true},
+    {"groups", true, true},  {"seed", true, false},   {"log_every", true, false}, {"save_every", true, false},
+    {"memory", true, false}, {"when", false, true},   {"trains", false, true},    {"start", true, false},
 };
 
 static void push_keys(Arena *arena, WordList *out, bool of_turn, const char *prefix)
@@ -92,6 +93,47 @@ bool whole_field(Elab *el, const Decl *decl, const char *name, int64_t otherwise
     bool low = *out < least;
     elab_error(el, DIAG_train_key, expr->span, "`%s` is at %s %lld, not %lld", name, low ? "least" : "most",
                low ? (long long)least : (long long)INT32_MAX, (long long)*out);
+    return false;
+}
+
+/* Bytes from a text like 512MB or 1.5 GiB; a negative number: it is not like that. */
+static double bytes_of(const char *text)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}};
+    size_t digits = strspn(text, "0123456789."), points = 0;
+    for (size_t i = 0; i < digits; i++)
+        points += text[i] == '.';
+    const char *unit = text + digits + strspn(text + digits, " ");
+    for (size_t i = 0; i < sizeof units / sizeof *units && digits > points && points < 2; i++)
+        if (!strcmp(unit, units[i].name))
+            return strtod(text, NULL) * units[i].bytes;
+    return -1;
+}
+
+static bool memory_field(Elab *el, const Decl *decl, int64_t *out)
+{
+    const Expr *expr = run_field(el->program, decl, "memory");
+    *out = 0;
+    if (!expr)
+        return true;
+    const Value *value = elab_eval(el, elab_module_env(el, el->program->modules.items[0]), expr);
+    if (is_poison(value))
+        return false;
+    double bytes = value->kind == VALUE_string ? bytes_of(value->text) : -1;
+    if (bytes >= 1 && bytes < 0x1p62) {
+        *out = (int64_t)bytes;
+        return true;
+    }
+    if (value->kind != VALUE_string)
+        elab_error(el, DIAG_train_key, expr->span, "`memory` is a string like \"512MB\", not %s",
+                   value_describe(el->arena, value));
+    else if (bytes < 0)
+        elab_error(el, DIAG_train_key, expr->span, "`memory` is a number and one of KB, MB, GB, KiB, MiB, GiB, like \"512MB\"");
+    else
+        elab_error(el, DIAG_train_key, expr->span, "`memory` is at least a byte, and less than 2^62");
     return false;
 }
 
@@ -281,7 +323,8 @@ bool train_describe(Program *program, const Decl *decl, TrainRun *run, DiagSink 
     ok = ok && data_field(el, decl, &run->data) && whole_field(el, decl, "batch", 64, 1, &run->batch) &&
          whole_field(el, decl, "steps", 1000, 1, &run->steps) && whole_field(el, decl, "seed", 0, 0, &run->seed) &&
          whole_field(el, decl, "log_every", 0, 0, &run->log_every) &&
-         whole_field(el, decl, "save_every", (run->steps + 9) / 10, 0, &run->save_every);
+         whole_field(el, decl, "save_every", (run->steps + 9) / 10, 0, &run->save_every) &&
+         memory_field(el, decl, &run->memory);
     elab_close(el);
     return ok;
 }

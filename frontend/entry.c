@@ -395,6 +395,8 @@ Specialised *specialise(const Program *program, Arena *arena, const Entry *entry
     build.out->func = el->root->func;
     build.border = env_new_body(el, elab_module_env(el, program->modules.items[0]));
     bool ok;
+    const TrainRun *run = entry->kind == ENTRY_train ? program_train(program, entry) : NULL;
+    build.out->memory = run ? run->memory : 0;
     if (entry->kind == ENTRY_train)
         ok = train_specialise(&build, decl);
     else if (entry->kind == ENTRY_init && !strncmp(entry->name, "opt.", 4))

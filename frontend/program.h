@@ -73,6 +73,7 @@ typedef struct Specialised {
     IrFunc *func;
     LIST(Port) inputs;  /* in the order of func->params */
     LIST(Port) outputs; /* in the order of func->results; a state output has the role and path of its input */
+    int64_t memory;     /* that its train block allows, in bytes; 0: any number */
 } Specialised;
 
 /* `bindings`: sizes of generic axes ("B", 64).  Null after diagnostics. */
@@ -124,6 +125,7 @@ typedef struct TrainRun {
     const DataSet *data; /* null: a loss without data */
     LIST(TrainStart) starts;
     int64_t batch, steps, seed, log_every, save_every;
+    int64_t memory; /* bytes that a step may use besides what goes in and comes out; 0: any number */
 } TrainRun;
 const TrainRun *program_train(const Program *program, const Entry *entry);
 

@@ -125,6 +125,17 @@ static void unknown_setting(Program *program, const Setting *setting, const Name
         note_keys(program, setting->key, names, diags);
 }
 
+/* A size in bytes may stand there without quotes: train.memory=512MB. */
+static bool lacks_quotes(const Program *program, const Setting *setting)
+{
+    const char *dot = strchr(setting->key, '.');
+    if (!dot || strcmp(dot + 1, "memory") || !strspn(setting->value, "0123456789."))
+        return false;
+    const char *owner = arena_copy_text(program->arena, setting->key, (size_t)(dot - setting->key));
+    const Decl *decl = table_get(&program->modules.items[0]->decls, owner);
+    return decl ? decl->kind == DECL_train : !strcmp(owner, "train");
+}
+
 static void load_setting(Program *program, const Setting *setting, const NameList *names, DiagSink *diags)
 {
     Arena *arena = program->arena;
@@ -134,8 +145,8 @@ static void load_setting(Program *program, const Setting *setting, const NameLis
     }
     Source *source = arena_new_of(arena, Source);
     source->name = arena_printf(arena, "--set %s", setting->key);
-    source->text = arena_copy_text(arena, setting->value, strlen(setting->value));
-    source->length = strlen(setting->value);
+    source->text = arena_printf(arena, lacks_quotes(program, setting) ? "\"%s\"" : "%s", setting->value);
+    source->length = strlen(source->text);
     SettingExpr parsed = {.key = arena_copy_text(arena, setting->key, strlen(setting->key)),
                           .span = {source, 0, (uint32_t)source->length}};
     const char *dot = strchr(parsed.key, '.');

@@ -244,14 +244,16 @@ typedef struct cm_compile_options {
     const cm_binding *bindings;
     size_t binding_count;
     int no_fuse;          /* 1: a kernel for each node, to find a fault of the compiler */
-    int64_t memory_limit; /* bytes that a run may use besides its inputs and results; 0: no limit */
+    int64_t memory_limit; /* bytes that a run may use besides its inputs and results; 0: as the train block says, or no limit */
     cm_precision precision;
     const char *data; /* of an eval: the data set whose fields its parameters get; null: that of a run */
     int64_t
         block_rows; /* of a block where values over two axes are computed block by block; 0: chosen, and only where it pays */
 } cm_compile_options;
 
-/* An entry that needs more memory than the machine has free is refused here, before it runs (CM_OUT_OF_MEMORY).  It is compiled
+/* To keep to a memory limit values are computed again rather than kept: results are the same, a run takes longer.  Where that
+ * is not enough the program is at fault (CM_PROGRAM_ERROR), and the error says how much is needed.
+ * An entry that needs more memory than the machine has free is refused here, before it runs (CM_OUT_OF_MEMORY).  It is compiled
  * once for each set of these options: a second call gives the same executable.  `entry` null: the only
  * entry of the program that is a fn, or the only one at all. */
 CM_API cm_status cm_compile(cm_program *program, const char *entry, const cm_compile_options *options,
@@ -368,7 +370,7 @@ typedef struct cm_training_options {
     size_t size;
     const char *device;
     int no_fuse;
-    int64_t memory_limit;
+    int64_t memory_limit;         /* of a step; 0: as the program says */
     const int64_t *seed;          /* null: as the program says */
     const cm_parameters *weights; /* to begin with; those it lacks, and null, are drawn from the seed */
     cm_precision precision;

@@ -98,6 +98,7 @@ typedef struct IrNode {
     double value;            /* const: every element */
     const void *data;        /* literal: elements in row-major order */
     IrFunc *callee[2];       /* control and calculus */
+    bool again;              /* computed a second time, to save memory: not before what stands in front of it */
     const char *name;        /* param: its name; others: the source's name for the value, or null */
     Span span;
 } IrNode;

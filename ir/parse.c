@@ -202,7 +202,8 @@ static void parse_node(Parser *parser)
         scan_fail(scan, "a value (%%name = ...) or `return` is wanted here");
     scan_next(scan);
     scan_expect(scan, "=");
-    IrNode node = {.op = take_op(scan), .name = name};
+    IrNode node = {.name = name, .again = scan_take(scan, "again")};
+    node.op = take_op(scan);
     while (scan->kind == SCAN_value) {
         IrRef ref = take_value(parser);
         list_push(scan->arena, &operands, ref);

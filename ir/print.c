@@ -171,7 +171,7 @@ static void print_node(Printer *printer, IrRef ref)
 {
     const IrNode *node = ir_node(printer->func, ref);
     Text *out = printer->out;
-    text_printf(out, "  %%%s = %s", printer->label[ref], ir_op_info[node->op].name);
+    text_printf(out, "  %%%s = %s%s", printer->label[ref], node->again ? "again " : "", ir_op_info[node->op].name);
     for (int i = 0; i < node->operand_count; i++)
         text_printf(out, "%s%%%s", i ? ", " : " ", printer->label[node->operands[i]]);
     if (node->op == OP_const) {

@@ -234,18 +234,24 @@ static void give_buffers(Lowering *lowering, Fuse *fuse, const int *params)
     }
 }
 
-/* `wanted` (may be null) names buffers that results should be computed in; `results` says where they are. */
-static void lower_func(Lowering *lowering, const IrFunc *func, const int *params, const int *wanted, int *results,
-                       PlanSteps *steps)
+Fuse fuse_analyse(Arena *arena, const IrFunc *func, bool no_fuse, const int *params, const int *wanted)
 {
-    Fuse fuse = {.arena = lowering->arena, .func = func, .no_fuse = lowering->options->no_fuse};
-    fuse.node = arena_array(lowering->arena, FuseNode, func->nodes.count);
-    fuse.seen = arena_array(lowering->arena, unsigned char, func->nodes.count);
+    Fuse fuse = {.arena = arena, .func = func, .no_fuse = no_fuse};
+    fuse.node = arena_array(arena, FuseNode, func->nodes.count);
+    fuse.seen = arena_array(arena, unsigned char, func->nodes.count);
     fuse_decide(&fuse);
     fuse_group(&fuse);
     fuse_rows(&fuse);
     if (wanted)
         fuse_place_results(&fuse, params, wanted);
+    return fuse;
+}
+
+/* `wanted` (may be null) names buffers that results should be computed in; `results` says where they are. */
+static void lower_func(Lowering *lowering, const IrFunc *func, const int *params, const int *wanted, int *results,
+                       PlanSteps *steps)
+{
+    Fuse fuse = fuse_analyse(lowering->arena, func, lowering->options->no_fuse, params, wanted);
     give_buffers(lowering, &fuse, params);
     for (int i = 0; i < fuse.groups.count; i++) {
         const Group *group = &fuse.groups.items[i];

@@ -200,6 +200,8 @@ static int find_group(const Fuse *fuse, GroupKind kind, IrRef ref, const Group *
     int oldest = fuse->groups.count > LOOK_BACK ? fuse->groups.count - LOOK_BACK : 0;
     for (int number = fuse->groups.count - 1; number >= oldest; number--) {
         const Group *group = &fuse->groups.items[number];
+        if (fresh->again && group->epoch != fresh->epoch)
+            return -1;
         if (group->kind == kind && group->members.count < MOST_MEMBERS &&
             group->reads.count + fresh->reads.count <= MOST_READS && same_space(fuse, kind, group->members.items[0], ref) &&
             is_ready(fuse, number, kind, fresh) && shares_a_read(fuse, group, number, fresh))
@@ -210,11 +212,16 @@ static int find_group(const Fuse *fuse, GroupKind kind, IrRef ref, const Group *
 
 void fuse_group(Fuse *fuse)
 {
+    bool again = false;
+    int epoch = 0;
     for (IrRef ref = 0; ref < fuse->func->nodes.count; ref++) {
         if (!fuse->node[ref].needed || !fuse->node[ref].stored)
             continue;
         GroupKind kind = kind_of(fuse, ref);
-        Group fresh = {.kind = kind};
+        bool first = !again;
+        again = ir_node(fuse->func, ref)->again;
+        epoch += again && first;
+        Group fresh = {.kind = kind, .again = again, .epoch = epoch};
         collect_reads(fuse, ref, &fresh);
         int number = find_group(fuse, kind, ref, &fresh);
         if (number < 0) {
@@ -222,6 +229,7 @@ void fuse_group(Fuse *fuse)
             list_push(fuse->arena, &fuse->groups, fresh);
         } else {
             merge_reads(fuse, &fuse->groups.items[number], number, &fresh);
+            fuse->groups.items[number].again |= again;
         }
         list_push(fuse->arena, &fuse->groups.items[number].members, ref);
         fuse->node[ref].group = number;

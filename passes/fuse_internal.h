@@ -61,6 +61,8 @@ typedef struct GroupRead {
 typedef struct Group Group;
 struct Group {
     GroupKind kind;
+    bool again; /* it has a member that is computed again: */
+    int epoch;  /* that joins only what was begun since the last run of such nodes began, else it would be early again */
     LIST(IrRef) members; /* stored nodes, in order; control: the node */
     LIST(GroupRead) reads;
     int outer;          /* ROWS: how many leading axes the stages share */
@@ -79,8 +81,12 @@ typedef struct Fuse {
     LIST(Group) groups;
 } Fuse;
 
+/* All decisions about a function.  Results are placed in the buffers `wanted` where that is safe, unless it is null; `params`
+ * are those of the function's params. */
+Fuse fuse_analyse(Arena *arena, const IrFunc *func, bool no_fuse, const int *params, const int *wanted);
 void fuse_decide(Fuse *fuse);
-void fuse_keep(Fuse *fuse); /* its last step */
+void fuse_keep(Fuse *fuse);            /* its last step */
+int fuse_own_cost(const IrNode *node); /* of an element, in operations, without its operands */
 void fuse_group(Fuse *fuse);
 void fuse_rows(Fuse *fuse);
 /* Gives results the buffers in `wanted` where that is safe; `params`: the buffers of the function's params. */

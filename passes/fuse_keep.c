@@ -51,7 +51,7 @@ static void find_places(Fuse *fuse)
 
 /* ---- what it takes to compute it again ---- */
 
-static int own_cost(const IrNode *node)
+int fuse_own_cost(const IrNode *node)
 {
     switch (node->op) {
     case OP_exp:
@@ -182,7 +182,7 @@ static void decide(Fuse *fuse, IrRef ref)
     const IrNode *node = ir_node(fuse->func, ref);
     limit_reads(fuse, ref);
     find_sources(fuse, ref);
-    info->work = own_cost(node);
+    info->work = fuse_own_cost(node);
     for (int i = 0; i < node->operand_count; i++)
         info->work += fuse_in_memory(fuse, node->operands[i]) ? 0 : fuse->node[node->operands[i]].work;
     if (info->stored || info->claimed || fuse_is_leaf(node) || node->op == OP_get)

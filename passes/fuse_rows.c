@@ -203,6 +203,8 @@ static bool join(Rows *rows, Chain *chain, int number)
 {
     const Group *group = &rows->fuse->groups.items[number];
     int most = shared_axes(rows, chain, group);
+    if (group->again && group->epoch != rows->fuse->groups.items[chain->groups.items[0]].epoch)
+        return false;
     if (most == 0 || chain->groups.count == MOST_STAGES || !same_extents(rows, chain, group, most))
         return false;
     Touched touched = touched_by(rows, chain, group);

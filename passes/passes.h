@@ -1,6 +1,6 @@
 /* Passes: from the graph that the front end built to a plan of kernels.
  *
- *   derive -> inline -> simplify -> cse -> stream -> licm -> dce -> legalise -> fuse -> expand -> plan
+ *   derive -> inline -> simplify -> cse -> stream -> licm -> dce -> legalise -> remat -> fuse -> expand -> plan
  *
  * Each pass takes a module and leaves a module in which every function still computes the same results; passes/passes.def
  * lists them, and one function runs them all: run, verify, time, dump.  Fusion ends the graph: it makes kernels. */
@@ -48,11 +48,14 @@ typedef struct LowerOptions {
     bool no_fuse;         /* one kernel for each node: to bisect */
     bool fast;            /* short polynomials for functions of f32 */
     const int *alias;     /* for each result: the param whose memory it takes over, or -1; may be null */
-    int64_t memory_limit; /* bytes; 0: none */
+    int64_t memory_limit; /* bytes that a run may use besides inputs and results; 0: any number */
     int lanes;            /* threads that may take turns of a loop at once; 0: one */
     int64_t block_rows;   /* of a block of streamed values; 0: as many as a cache holds, and only where it pays */
 } LowerOptions;
 
+/* Values of `func` (legalised) are computed again instead of being kept, until its plan keeps to the memory limit, or as far
+ * as that goes; without a limit, and where the plan keeps to it anyway, nothing changes. */
+void pass_remat(IrModule *module, IrFunc *func, const LowerOptions *options);
 /* Kernels and steps for `func` (inlined, derived, legalised).  Null after a diagnostic. */
 Plan *pass_fuse(Arena *arena, const IrFunc *func, const LowerOptions *options, DiagSink *diags);
 void pass_expand(Plan *plan, const LowerOptions *options);                /* transcendentals become polynomials */

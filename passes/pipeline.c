@@ -80,6 +80,9 @@ static bool run_pass(State *state, PassId pass)
 {
     const LowerOptions *lower = &state->options->lower;
     switch (pass) {
+    case PASS_remat:
+        pass_remat(state->module, ir_func_find(state->module, state->entry), lower);
+        return true;
     case PASS_fuse:
         state->plan = pass_fuse(state->module->arena, ir_func_find(state->module, state->entry), lower, state->diags);
         return state->plan != NULL;

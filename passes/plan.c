@@ -232,8 +232,8 @@ static void report_limit(const Plan *plan, int64_t limit, DiagSink *diags)
             largest = buffer;
     }
     Span place = largest ? largest->span : (Span){0};
-    diag_report(diags, DIAG_memory_limit, place, "'%s' needs %lld bytes for its values; at most %lld are allowed", plan->name,
-                (long long)plan_peak(plan), (long long)limit);
+    diag_report(diags, DIAG_memory_limit, place, "'%s' needs at least %lld bytes for its values; at most %lld are allowed",
+                plan->name, (long long)plan_peak(plan), (long long)limit);
     if (largest)
         diag_note(diags, (Span){0}, "the largest, %s, has %lld%s", largest->name ? largest->name : "one without a name",
                   (long long)largest->bytes, place.source ? ": it is made there" : "");

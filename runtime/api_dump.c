@@ -89,7 +89,7 @@ static cm_status dump_body(ApiCall *call, void *parameters)
         return status;
     Text text = text_new(call->arena);
     const int *alias = executable_aliases(call->arena, specialised);
-    PipelineOptions pipeline = {.lower = executable_lowering(dump->program, &dump->options, alias),
+    PipelineOptions pipeline = {.lower = executable_lowering(dump->program, &dump->options, specialised, alias),
                                 .stop_after = stop_after,
                                 .dump = stop_after >= 0 ? &text : NULL};
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);

@@ -171,7 +171,8 @@ int executable_find_input(const cm_executable *executable, const char *path);
 /* For each result the input of the same path that it replaces, or -1. */
 int *executable_aliases(Arena *arena, const Specialised *specialised);
 /* How the passes are to lower an entry of the program. */
-LowerOptions executable_lowering(const cm_program *program, const cm_compile_options *options, const int *alias);
+LowerOptions executable_lowering(const cm_program *program, const cm_compile_options *options, const Specialised *specialised,
+                                 const int *alias);
 const char *role_name(PortRole role);
 
 /* ---- parameter sets ---- */

@@ -108,12 +108,13 @@ int *executable_aliases(Arena *arena, const Specialised *specialised)
     return alias;
 }
 
-LowerOptions executable_lowering(const cm_program *program, const cm_compile_options *options, const int *alias)
+LowerOptions executable_lowering(const cm_program *program, const cm_compile_options *options, const Specialised *specialised,
+                                 const int *alias)
 {
     return (LowerOptions){.no_fuse = options->no_fuse != 0,
                           .fast = is_fast(program, options),
                           .alias = alias,
-                          .memory_limit = options->memory_limit,
+                          .memory_limit = options->memory_limit ? options->memory_limit : specialised->memory,
                           .lanes = pool_threads(program->context->pool),
                           .block_rows = options->block_rows};
 }
@@ -157,7 +158,8 @@ static cm_status lower(ApiCall *call, const cm_program *program, cm_executable *
     executable->outputs = specialised->outputs.items;
     executable->output_count = specialised->outputs.count;
     executable->alias = executable_aliases(executable->arena, specialised);
-    PipelineOptions pipeline = {.lower = executable_lowering(program, options, executable->alias), .stop_after = -1};
+    PipelineOptions pipeline = {.lower = executable_lowering(program, options, specialised, executable->alias),
+                                .stop_after = -1};
     Plan *plan = pipeline_run(specialised->module, specialised->func->name, &pipeline, &call->diags);
     int messages = call->diags.list.count;
     if (!plan && messages && call->diags.list.items[messages - 1].code == DIAG_memory_limit)

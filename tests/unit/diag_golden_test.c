@@ -81,8 +81,8 @@ static void specialise_one(Arena *arena, const Golden *golden, Program *program,
     Specialised *made = program_specialise(program, arena, &entry, bindings, count, diags);
     const char *memory = golden_word(arena, golden, "memory", 0);
     PipelineOptions options = {.stop_after = -1};
-    options.lower.memory_limit = memory ? strtoll(memory, NULL, 10) : 0;
-    if (made && memory)
+    options.lower.memory_limit = memory ? strtoll(memory, NULL, 10) : made ? made->memory : 0;
+    if (made && options.lower.memory_limit)
         pipeline_run(made->module, made->func->name, &options, diags);
 }
 

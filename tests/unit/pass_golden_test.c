@@ -173,7 +173,7 @@ static void check_plan(Arena *arena, const Golden *golden, const IrFunc *func, c
 
 /* ---- running one file ---- */
 
-static void run_graph_pass(const Golden *golden, PassId pass, IrModule *module, DiagSink *diags)
+static void run_graph_pass(const Golden *golden, PassId pass, IrModule *module, const LowerOptions *options, DiagSink *diags)
 {
     static void (*const functions[PASS_COUNT])(IrModule *) = {
         [PASS_inline] = pass_inline, [PASS_simplify] = pass_simplify, [PASS_cse] = pass_cse,
@@ -183,6 +183,8 @@ static void run_graph_pass(const Golden *golden, PassId pass, IrModule *module, 
         pass_derive(module, diags);
     else if (pass == PASS_stream)
         pass_stream(module, 0);
+    else if (pass == PASS_remat)
+        pass_remat(module, module->funcs.items[0], options);
     else if (functions[pass])
         functions[pass](module);
     else
@@ -202,12 +204,15 @@ static Plan *run_plan_pass(Arena *arena, PassId pass, const IrFunc *func, Plan *
     return plan;
 }
 
-/* `# run: simplify dce fuse`; `# option: no_fuse`, or `fast`.  Returns the text that is left. */
+/* `# run: simplify dce fuse`; `# option: no_fuse`, or `fast`; `# memory: 1000`.  Returns the text that is left. */
 static const char *run_passes(Arena *arena, const Golden *golden, IrModule *module)
 {
     DiagSink diags = diag_sink_new(arena);
     const char *line = golden_word(arena, golden, "run", 0), *option = golden_word(arena, golden, "option", 0);
-    LowerOptions options = {.no_fuse = option && !strcmp(option, "no_fuse"), .fast = option && !strcmp(option, "fast")};
+    const char *memory = golden_word(arena, golden, "memory", 0);
+    LowerOptions options = {.no_fuse = option && !strcmp(option, "no_fuse"),
+                            .fast = option && !strcmp(option, "fast"),
+                            .memory_limit = memory ? strtoll(memory, NULL, 10) : 0};
     IrFunc *func = module->funcs.items[0];
     bool comparable = !has_calculus(module);
     Values before = comparable ? evaluate(arena, golden, func, EVAL_declared) : (Values){0};
@@ -219,7 +224,7 @@ static const char *run_passes(Arena *arena, const Golden *golden, IrModule *modu
         if (pass == PASS_fuse || plan)
             plan = run_plan_pass(arena, pass, func, plan, &options, &diags);
         else
-            run_graph_pass(golden, pass, module, &diags);
+            run_graph_pass(golden, pass, module, &options, &diags);
         expect_no_messages(arena, golden, &diags);
     }
     Text text = text_new(arena);

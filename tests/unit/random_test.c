@@ -313,10 +313,11 @@ static int changed_result(const Subject *subject, const EvalTensor *got)
     return -1;
 }
 
+/* With as little memory as can be. */
 static IrModule *module_after(const Subject *subject, PassId pass)
 {
     IrModule *module = parse(subject->arena, subject->text);
-    PipelineOptions options = {.stop_after = (int)pass};
+    PipelineOptions options = {.lower = {.memory_limit = 1}, .stop_after = (int)pass};
     DiagSink diags = diag_sink_new(subject->arena);
     pipeline_run(module, subject->entry, &options, &diags);
     ck_assert_int_eq(diags.list.count, 0);
@@ -329,11 +330,11 @@ static EvalTensor *run_graph(const Subject *subject, PassId pass)
     return interpret(subject->arena, func, EVAL_declared, subject->args);
 }
 
-/* By the interpreter of kernels. */
+/* By the interpreter of kernels; of every second program, of what is left when values are computed again. */
 static EvalTensor *run_kernels(const Subject *subject, PassId pass, bool no_fuse)
 {
     Arena *arena = subject->arena;
-    IrModule *module = module_after(subject, PASS_legalise);
+    IrModule *module = module_after(subject, subject->threads > 1 ? PASS_remat : PASS_legalise);
     LowerOptions options = {.no_fuse = no_fuse};
     DiagSink diags = diag_sink_new(arena);
     Plan *plan = pass_fuse(arena, ir_func_find(module, subject->entry), &options, &diags);
