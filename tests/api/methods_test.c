@@ -1,26 +1,8 @@
 /* The methods in examples/ that distil, tune or regularise: each with few steps, from the weights of its teacher. */
 #include "tests/api/example.h"
+#include "tests/api/folder.h"
 
 #include <math.h>
-#include <unistd.h>
-
-static char directory[] = "/tmp/cm-methods-XXXXXX", before[4096];
-
-static void enter_directory(void)
-{
-    strcpy(directory + strlen(directory) - 6, "XXXXXX");
-    ck_assert_ptr_nonnull(getcwd(before, sizeof before));
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    ck_assert_int_eq(chdir(directory), 0);
-}
-
-static void leave_directory(void)
-{
-    char command[64];
-    ck_assert_int_eq(chdir(before), 0);
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    ck_assert_int_eq(system(command), 0);
-}
 
 /* Leaves the weights where other runs look for them. */
 static void run_teacher(const char *name, const char *entry, const char *steps, const char *batch)
@@ -98,7 +80,7 @@ static TCase *methods_case(void)
 {
     TCase *tests = tcase_create("methods");
     tcase_set_timeout(tests, 300);
-    tcase_add_checked_fixture(tests, enter_directory, leave_directory);
+    tcase_add_checked_fixture(tests, enter_folder, leave_folder);
     tcase_add_loop_test(tests, a_method_of_images, 0, sizeof methods / sizeof *methods);
     tcase_add_test(tests, a_teacher_that_was_not_trained);
     tcase_add_test(tests, rcm);

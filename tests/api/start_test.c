@@ -1,8 +1,5 @@
 /* Runs whose models start from other runs and from files: the key `start` of a train block. */
-#include "tests/api/api_test.h"
-
-#include <stdio.h>
-#include <unistd.h>
+#include "tests/api/folder.h"
 
 /* One program, two runs: the second follows what the first has learnt. */
 static const char text[] =
@@ -20,24 +17,6 @@ static const char text[] =
     "  loss = follow, optimizer = sgd(lr = 0.5), steps = 1, teacher = frozen,\n"
     "  start = { teacher: \"first:net\" },\n"
     "}\n";
-
-static char directory[] = "/tmp/cm-start-XXXXXX", before[4096];
-
-static void enter_directory(void)
-{
-    strcpy(directory + strlen(directory) - 6, "XXXXXX");
-    ck_assert_ptr_nonnull(getcwd(before, sizeof before));
-    ck_assert_ptr_nonnull(mkdtemp(directory));
-    ck_assert_int_eq(chdir(directory), 0);
-}
-
-static void leave_directory(void)
-{
-    char command[64];
-    ck_assert_int_eq(chdir(before), 0);
-    snprintf(command, sizeof command, "rm -r %s", directory);
-    ck_assert_int_eq(system(command), 0);
-}
 
 static float number_of(const cm_parameters *set, const char *name)
 {
@@ -140,7 +119,7 @@ END_TEST
 static TCase *start_case(void)
 {
     TCase *tests = tcase_create("start");
-    tcase_add_checked_fixture(tests, enter_directory, leave_directory);
+    tcase_add_checked_fixture(tests, enter_folder, leave_folder);
     tcase_add_test(tests, a_model_starts_from_another_run);
     tcase_add_test(tests, weights_that_are_given_come_first);
     tcase_add_loop_test(tests, a_wrong_start_is_refused, 0, (int)(sizeof wrong / sizeof *wrong));
