@@ -249,7 +249,7 @@ static bool eval_node(Eval *eval, const IrNode *node, const EvalValue *values, E
     } else if (node->op == OP_literal) {
         out->tensor = eval_tensor_new(eval->arena, node->type);
         eval_tensor_read(&out->tensor, node->data);
-    } else if (ir_op_info[node->op].traits & TRAIT_pointwise && node->op != OP_random_bits) {
+    } else if (ir_op_info[node->op].traits & TRAIT_pointwise) {
         out->tensor = eval_pointwise(eval, node, x);
     } else {
         out->tensor = eval_shape(eval->arena, node, x, eval->mode);

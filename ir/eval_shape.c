@@ -363,6 +363,16 @@ static void eval_random_bits(const IrNode *node, const EvalTensor *key, EvalTens
     }
 }
 
+static void eval_random_at(const IrNode *node, const EvalTensor *key, const EvalTensor *counter, EvalTensor *out)
+{
+    uint32_t words[4], k[2] = {(uint32_t)key->integer[0], (uint32_t)key->integer[1]};
+    int64_t count = ir_element_count(&out->type);
+    for (int64_t at = 0; at < count; at++) {
+        philox_4x32_10(k, (const uint32_t[4]){(uint32_t)counter->integer[at], 0, 0, 0}, words);
+        out->integer[at] = words[node->attr[0].items[0]];
+    }
+}
+
 static void eval_fold_in(const EvalTensor *key, const EvalTensor *data, EvalTensor *out)
 {
     uint32_t words[2];
@@ -402,6 +412,9 @@ EvalTensor eval_shape(Arena *arena, const IrNode *node, const EvalTensor *const 
         break;
     case OP_random_bits:
         eval_random_bits(node, x[0], &out);
+        break;
+    case OP_random_at:
+        eval_random_at(node, x[0], x[1], &out);
         break;
     case OP_fold_in:
         eval_fold_in(x[0], x[1], &out);

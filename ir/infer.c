@@ -510,6 +510,14 @@ static const char *infer_random_bits(Infer *in)
     return reason ? reason : give(in, ir_with_dtype(in->node->type, DT_u32));
 }
 
+static const char *infer_random_at(Infer *in)
+{
+    const char *reason = is_key(in->x[0]) ? infer_want_number(in, 0, 0, 3) : "a key is u32[2]";
+    if (!reason && in->x[1]->dtype != DT_u32)
+        reason = "counters are u32";
+    return reason ? reason : give(in, *in->x[1]);
+}
+
 static const char *infer_fold_in(Infer *in)
 {
     if (!is_key(in->x[0]))

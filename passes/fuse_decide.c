@@ -24,7 +24,7 @@ static bool is_control(const IrNode *node)
 
 bool fuse_is_pointwise(const IrNode *node)
 {
-    return (ir_op_info[node->op].traits & TRAIT_pointwise) != 0 && node->op != OP_random_bits;
+    return (ir_op_info[node->op].traits & TRAIT_pointwise) != 0;
 }
 
 /* Ops that a kernel is built around. */
@@ -150,7 +150,7 @@ static void store_operands(Fuse *fuse, const IrNode *node)
     } else if (ir_op_info[node->op].traits & TRAIT_contract) {
         store_base(fuse, node->operands[0]);
         store_base(fuse, node->operands[1]);
-    } else if (node->op == OP_take || node->op == OP_random_bits) {
+    } else if (node->op == OP_take || node->op == OP_random_bits || node->op == OP_random_at) {
         store(fuse, node->operands[0]);
     } else if (node->op == OP_fold_in) {
         store(fuse, node->operands[0]);

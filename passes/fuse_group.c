@@ -93,8 +93,7 @@ static bool keeps_axis(const IrNode *node, const IrType *operand, int k)
 /* The lead of a read of the operand, where the node's own is `lead`. */
 static int lead_of_operand(const Walk *walk, const IrNode *node, int operand, int lead)
 {
-    bool pointwise = (ir_op_info[node->op].traits & TRAIT_pointwise) != 0 && node->op != OP_random_bits;
-    if (pointwise)
+    if (fuse_is_pointwise(node) || (node->op == OP_random_at && operand == 1))
         return lead;
     int kept = 0;
     while (kept < lead && keeps_axis(node, ir_type_of(walk->fuse->func, node->operands[operand]), kept))

@@ -75,6 +75,7 @@ int fuse_own_cost(const IrNode *node)
     case OP_rem:
         return 4;
     case OP_random_bits:
+    case OP_random_at:
         return COST_RANDOM;
     case OP_take:
         return 4;

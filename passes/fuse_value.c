@@ -314,12 +314,19 @@ static KRef value_of_take(StageBuilder *builder, const IrNode *node, const FuseI
     return fuse_load(builder, node->operands[0], &of_operand, inside);
 }
 
-static KRef value_of_random(StageBuilder *builder, const IrNode *node, const FuseIndex *index, KRef guard)
+static KRef random_word(StageBuilder *builder, const IrNode *node, KRef counter)
 {
     FuseIndex word = empty_index();
     KRef key0 = fuse_load(builder, node->operands[0], &word, -1);
     word.affine[0].offset = 1;
     KRef key1 = fuse_load(builder, node->operands[0], &word, -1);
+    KInst inst = inst_of(K_philox, DT_u32, key0, key1, counter);
+    inst.imm = node->attr[0].items[0];
+    return fuse_push(builder, inst);
+}
+
+static KRef value_of_random_bits(StageBuilder *builder, const IrNode *node, const FuseIndex *index)
+{
     int64_t stride[IR_MAX_RANK];
     dense_strides(&node->type, stride);
     Affine linear = fuse_linear(&node->type, index);
@@ -328,11 +335,7 @@ static KRef value_of_random(StageBuilder *builder, const IrNode *node, const Fus
         KRef part = scaled(builder, index->dynamic[i], stride[i]);
         dynamic = dynamic < 0 ? part : part < 0 ? dynamic : push_op(builder, OP_add, DT_i32, dynamic, part);
     }
-    (void)guard; /* reads nothing but the key */
-    KRef counter = push_op(builder, OP_cast, DT_u32, push_index(builder, &linear, dynamic), -1);
-    KInst inst = inst_of(K_philox, DT_u32, key0, key1, counter);
-    inst.imm = node->attr[0].items[0];
-    return fuse_push(builder, inst);
+    return random_word(builder, node, push_op(builder, OP_cast, DT_u32, push_index(builder, &linear, dynamic), -1));
 }
 
 static KRef value_of_iota(StageBuilder *builder, const IrNode *node, const FuseIndex *index)
@@ -362,7 +365,9 @@ static KRef compute(StageBuilder *builder, IrRef ref, const FuseIndex *index, KR
     case OP_iota:
         return value_of_iota(builder, node, index);
     case OP_random_bits:
-        return value_of_random(builder, node, index, guard);
+        return value_of_random_bits(builder, node, index);
+    case OP_random_at:
+        return random_word(builder, node, fuse_value(builder, node->operands[1], index, guard));
     case OP_take:
         return value_of_take(builder, node, index, guard);
     case OP_pad:

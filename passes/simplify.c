@@ -11,7 +11,7 @@
 
 static bool folds(const IrFunc *func, const IrNode *node)
 {
-    bool constant = (ir_op_info[node->op].traits & TRAIT_pointwise) && node->op != OP_random_bits && node->operand_count;
+    bool constant = (ir_op_info[node->op].traits & TRAIT_pointwise) && node->operand_count;
     for (int i = 0; i < node->operand_count && constant; i++)
         constant = ir_node(func, node->operands[i])->op == OP_const;
     return constant;

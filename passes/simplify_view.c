@@ -384,7 +384,7 @@ static IrRef before_repetition(IrFunc *func, const IrNode *node)
 {
     const IrNode *like = NULL;
     IrRef operands[3];
-    if (!(ir_op_info[node->op].traits & TRAIT_pointwise) || node->op == OP_random_bits)
+    if (!(ir_op_info[node->op].traits & TRAIT_pointwise))
         return -1;
     for (int i = 0; i < node->operand_count; i++) {
         const IrNode *operand = ir_node(func, node->operands[i]);

@@ -163,7 +163,7 @@ static void want(Rewriting *rewriting, IrRef ref)
     int level = rewriting->family->node[ref].level;
     if (rewriting->rebuild.map[ref] >= 0)
         return;
-    if (stream_in_loop(rewriting->family, ref, level)) {
+    if (stream_is_given(rewriting->family, ref)) {
         want_loop(rewriting, level);
         return;
     }

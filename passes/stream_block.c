@@ -59,11 +59,42 @@ static IrRef copy_cut(StreamBlock *block, IrRef ref, const Roles *roles)
     return ir_emit(block->into, node);
 }
 
+/* The numbers that the elements of a block have in the whole array. */
+static IrRef element_numbers(StreamBlock *block, const IrNode *node, const Roles *roles)
+{
+    IrType type = ir_with_dtype(node->type, DT_u32), own = block_type(block, type, roles);
+    IrRef numbers = ir_const(block->into, own, 0);
+    int64_t stride = 1;
+    for (int64_t axis = type.rank - 1; axis >= 0; axis--) {
+        IrNode places = {.op = OP_iota, .type = type, .attr = {{1, &axis}}, .span = node->span};
+        IrRef place = leaf_value(block, &places, roles), step = ir_const(block->into, own, (double)stride);
+        numbers = ir_binary(block->into, OP_add, numbers, ir_binary(block->into, OP_mul, place, step));
+        stride *= type.dim[axis];
+    }
+    return numbers;
+}
+
+static IrRef random_value(StreamBlock *block, IrRef ref, const Roles *roles)
+{
+    const IrNode *node = ir_node(block->family->func, ref);
+    IrRef operands[2] = {operand_value(block, ref, 0), element_numbers(block, node, roles)};
+    IrNode drawn = {.op = OP_random_at, .operand_count = 2, .operands = operands, .attr = {node->attr[0]}};
+    block->into->at = node->span;
+    return ir_emit(block->into, drawn);
+}
+
 IrRef stream_value(StreamBlock *block, IrRef ref)
 {
     const IrNode *node = ir_node(block->family->func, ref);
     const Roles *roles = &block->family->node[ref].roles;
-    if (block->value[ref] < 0)
-        block->value[ref] = stream_is_leaf(node) ? leaf_value(block, node, roles) : copy_cut(block, ref, roles);
-    return block->value[ref];
+    if (block->value[ref] >= 0)
+        return block->value[ref];
+    IrRef value;
+    if (stream_is_leaf(node))
+        value = leaf_value(block, node, roles);
+    else if (node->op == OP_random_bits)
+        value = random_value(block, ref, roles);
+    else
+        value = copy_cut(block, ref, roles);
+    return block->value[ref] = value;
 }

@@ -2,12 +2,15 @@
  *
  * dot(x / r, y), with r the same along the summed axis, is dot(x, y) / r: a division for each element of a small result in
  * place of one for each element of a tile.  Where r is the same along the other axes, it goes to y.  So the quotient of a
- * softmax is never computed, and dot(a - b r, y) needs no tile of its own where dot(b, y) is there already. */
+ * softmax is never computed, and dot(a - b r, y) needs no tile of its own where dot(b, y) is there already.
+ *
+ * Rounding differs, and so does the range: dot(x, y) may overflow where dot(x / r, y) would not, if |x| comes within |r| of the
+ * largest float. A softmax cannot: its x is at most 1. */
 #include "passes/stream_internal.h"
 
 #include <string.h>
 
-enum { MOST_FACTORS = 8, MOST_TERMS = 3 };
+enum { MOST_FACTORS = 8, MOST_TERMS = 3, MOST_DEPTH = 8 };
 
 typedef struct Factor { /* of a tile: `value` along `dims` of its axes; a constant has no dims */
     IrOp op;            /* OP_mul or OP_div */
@@ -70,9 +73,9 @@ static Terms whole(IrRef ref)
     return (Terms){.count = 1, .term = {{.rest = ref}}};
 }
 
-static Terms split(IrFunc *func, IrRef ref);
+static Terms split(IrFunc *func, IrRef ref, int depth);
 
-static Terms split_product(IrFunc *func, IrRef ref)
+static Terms split_product(IrFunc *func, IrRef ref, int depth)
 {
     IrNode node = *ir_node(func, ref);
     IrRef a = node.operands[0], b = node.operands[1];
@@ -80,10 +83,10 @@ static Terms split_product(IrFunc *func, IrRef ref)
         a = node.operands[1];
         b = node.operands[0];
     }
-    Terms left = split(func, a);
+    Terms left = split(func, a, depth + 1);
     if (is_factor(func, b))
         return add_factor(func, &left, node.op, b) ? left : whole(ref);
-    Terms right = node.op == OP_mul ? split(func, b) : whole(b);
+    Terms right = node.op == OP_mul ? split(func, b, depth + 1) : whole(b);
     bool single = node.op == OP_mul && left.count == 1 && right.count == 1;
     Term *to = &left.term[0], *from = &right.term[0];
     if (!single || to->count + from->count == 0 || to->count + from->count > MOST_FACTORS)
@@ -95,10 +98,10 @@ static Terms split_product(IrFunc *func, IrRef ref)
     return left;
 }
 
-static Terms split_sum(IrFunc *func, IrRef ref)
+static Terms split_sum(IrFunc *func, IrRef ref, int depth)
 {
     IrNode node = *ir_node(func, ref);
-    Terms left = split(func, node.operands[0]), right = split(func, node.operands[1]);
+    Terms left = split(func, node.operands[0], depth + 1), right = split(func, node.operands[1], depth + 1);
     int factors = 0;
     if (left.count + right.count > MOST_TERMS)
         return whole(ref);
@@ -111,16 +114,19 @@ static Terms split_sum(IrFunc *func, IrRef ref)
     return factors ? left : whole(ref);
 }
 
-static Terms split(IrFunc *func, IrRef ref)
+/* What lies deep is one term: values may be used twice at each step, and the ways to them double. */
+static Terms split(IrFunc *func, IrRef ref, int depth)
 {
     IrOp op = ir_node(func, ref)->op;
+    if (depth == MOST_DEPTH)
+        return whole(ref);
     if (op == OP_mul || op == OP_div)
-        return split_product(func, ref);
+        return split_product(func, ref, depth);
     if (op == OP_add || op == OP_sub)
-        return split_sum(func, ref);
+        return split_sum(func, ref, depth);
     if (op != OP_neg)
         return whole(ref);
-    Terms terms = split(func, ir_node(func, ref)->operands[0]);
+    Terms terms = split(func, ir_node(func, ref)->operands[0], depth + 1);
     for (int i = 0; i < terms.count; i++)
         terms.term[i].negative ^= true;
     return terms;
@@ -266,7 +272,7 @@ static bool is_worth_it(const Site *site, const Terms *terms, IrRef other)
 
 static IrRef factored(const Site *site)
 {
-    Terms terms = split(site->func, site->node.operands[site->side]);
+    Terms terms = split(site->func, site->node.operands[site->side], 0);
     IrRef other = site->node.op == OP_dot ? site->node.operands[!site->side] : -1, total = -1;
     if (!is_worth_it(site, &terms, other))
         return -1;
@@ -286,8 +292,8 @@ static IrRef factored(const Site *site)
 
 static bool is_site(const IrNode *node)
 {
-    bool exact = node->type.dtype == DT_f32 || node->type.dtype == DT_f64;
-    return exact && (node->op == OP_dot || node->op == OP_sum);
+    bool full = node->type.dtype == DT_f32 || node->type.dtype == DT_f64; /* narrow types have no range to spare */
+    return full && (node->op == OP_dot || node->op == OP_sum);
 }
 
 void stream_factor(IrFunc *func)

@@ -6,7 +6,8 @@
 typedef struct Finding {
     Family *family;
     const IrRefs *users; /* by node */
-    IrRefs open;         /* tiles whose neighbours have not been looked at */
+    IrRefs open;         /* tiles and parts whose neighbours have not been looked at */
+    bool *barred;        /* by node: wanted in two ways, so that it cannot be a part */
     bool failed;
 } Finding;
 
@@ -98,24 +99,31 @@ Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNod
 
 /* ---- growing ---- */
 
-/* Can be made for one block: what it is made of can be cut in the same way. */
-static bool can_be_tile(const IrNode *node)
+/* Its operands have its axes, or some of them. */
+static bool passes_roles(const IrNode *node)
 {
-    bool leaf = node->op == OP_const || node->op == OP_iota;
-    bool view = node->op == OP_broadcast || node->op == OP_transpose;
-    return leaf || view || node->op == OP_dot || (ir_op_info[node->op].traits & TRAIT_pointwise);
+    return node->op == OP_broadcast || node->op == OP_transpose || (ir_op_info[node->op].traits & TRAIT_pointwise);
 }
 
-static void mark(Finding *finding, IrRef ref, const Roles *roles)
+/* Can be made for one block: what it is made of can be cut in the same way. Random bits are a function of their numbers. */
+static bool can_be_tile(const IrNode *node)
+{
+    bool numbered = node->op == OP_random_bits && ir_element_count(&node->type) <= UINT32_MAX;
+    return stream_is_leaf(node) || numbered || node->op == OP_dot || passes_roles(node);
+}
+
+static void mark(Finding *finding, IrRef ref, StreamClass class, const Roles *roles)
 {
     StreamNode *node = &finding->family->node[ref];
-    if (node->class == STREAM_tile) {
-        finding->failed |= !stream_same_roles(&node->roles, roles);
-        return;
+    if (node->class == STREAM_outside && !finding->barred[ref]) {
+        node->class = class;
+        node->roles = *roles;
+        list_push(finding->family->func->module->arena, &finding->open, ref);
+    } else if (!stream_same_roles(&node->roles, roles)) {
+        finding->failed |= node->class == STREAM_tile;
+        finding->barred[ref] = true;
+        node->class = node->class == STREAM_part ? STREAM_outside : node->class;
     }
-    node->class = STREAM_tile;
-    node->roles = *roles;
-    list_push(finding->family->func->module->arena, &finding->open, ref);
 }
 
 static bool has_every_element(const Family *family, IrRef a, IrRef b)
@@ -123,17 +131,34 @@ static bool has_every_element(const Family *family, IrRef a, IrRef b)
     return ir_element_count(ir_type_of(family->func, a)) == ir_element_count(ir_type_of(family->func, b));
 }
 
-static void look_around(Finding *finding, IrRef ref)
+static bool has_rows_and_columns(const Family *family, const Roles *roles)
+{
+    bool rows = false, columns = false;
+    for (int axis = 0; axis < IR_MAX_RANK; axis++) {
+        rows |= roles->axis[axis] == family->row;
+        columns |= roles->axis[axis] > family->row;
+    }
+    return rows && columns;
+}
+
+/* A contraction is made once and not in each task: it is no part. */
+static void look_at_operand(Finding *finding, IrRef ref, int index)
 {
     const Family *family = finding->family;
-    const IrNode *node = ir_node(family->func, ref);
+    const IrNode *node = ir_node(family->func, ref), *operand = ir_node(family->func, node->operands[index]);
+    Roles wanted = operand_roles(family, node, index, &family->node[ref].roles);
+    if (!can_be_tile(operand))
+        return;
+    if (has_every_element(family, node->operands[index], ref) && family->node[ref].class == STREAM_tile)
+        mark(finding, node->operands[index], STREAM_tile, &wanted);
+    else if (operand->op != OP_dot && has_rows_and_columns(family, &wanted))
+        mark(finding, node->operands[index], STREAM_part, &wanted);
+}
+
+static void look_at_users(Finding *finding, IrRef ref)
+{
+    const Family *family = finding->family;
     const Roles roles = family->node[ref].roles;
-    for (int i = 0; i < node->operand_count && node->op != OP_dot; i++) {
-        IrRef operand = node->operands[i];
-        Roles wanted = operand_roles(family, node, i, &roles);
-        if (has_every_element(family, operand, ref) && can_be_tile(ir_node(family->func, operand)))
-            mark(finding, operand, &wanted);
-    }
     for (int i = 0; i < finding->users[ref].count; i++) {
         IrRef user = finding->users[ref].items[i];
         const IrNode *reader = ir_node(family->func, user);
@@ -142,7 +167,28 @@ static void look_around(Finding *finding, IrRef ref)
             for (int axis = 0; axis < reader->type.rank; axis++)
                 given.axis[axis] = roles.axis[reader->attr[0].items[axis]];
         if (reader->op == OP_transpose || (ir_op_info[reader->op].traits & TRAIT_pointwise))
-            mark(finding, user, &given);
+            mark(finding, user, STREAM_tile, &given);
+    }
+}
+
+static void look_around(Finding *finding, IrRef ref)
+{
+    const IrNode *node = ir_node(finding->family->func, ref);
+    for (int i = 0; i < node->operand_count && passes_roles(node); i++)
+        look_at_operand(finding, ref, i);
+    if (finding->family->node[ref].class == STREAM_tile)
+        look_at_users(finding, ref);
+}
+
+/* What a contraction of tiles reads is cut as its sums want it. */
+static void bar_operands_of_contractions(Finding *finding)
+{
+    Family *family = finding->family;
+    for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
+        const IrNode *node = ir_node(family->func, ref);
+        for (int i = 0; i < node->operand_count && node->op == OP_dot; i++)
+            if (family->node[node->operands[i]].class == STREAM_part && family->node[ref].class == STREAM_tile)
+                family->node[node->operands[i]].class = STREAM_outside;
     }
 }
 
@@ -183,8 +229,10 @@ bool stream_find(Family *family, const IrFunc *func, const IrRefs *users, IrRef 
     if (!name_roles(family, ir_node(func, seed), left_rows, &roles))
         return false;
     Finding finding = {.family = family, .users = users};
-    mark(&finding, seed, &roles);
+    finding.barred = arena_array(func->module->arena, bool, func->nodes.count + 1);
+    mark(&finding, seed, STREAM_tile, &roles);
     for (int i = 0; i < finding.open.count && !finding.failed; i++)
         look_around(&finding, finding.open.items[i]);
+    bar_operands_of_contractions(&finding);
     return !finding.failed;
 }

@@ -33,6 +33,8 @@ typedef struct Roles { /* of the axes of a value: 0, 1, .. are roles of the fami
 typedef enum StreamClass {
     STREAM_outside, /* computed before or after the loops */
     STREAM_tile,    /* has every role */
+    STREAM_part,    /* has rows and columns but not every task, as a causal mask does: what tiles are made of, made with them
+                       and in each task anew; whatever else needs it has it made outside */
     STREAM_row,     /* has rows and tasks, and was made of tiles: computed in the loop where tiles need it */
     STREAM_sum,     /* a sum of tiles over rows or tasks */
 } StreamClass;
@@ -81,6 +83,7 @@ Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNod
 /* False: a tile needs another one in a way that blocks do not have it. */
 bool stream_level(Family *family);
 bool stream_in_loop(const Family *family, IrRef ref, int level); /* computed in that loop */
+bool stream_is_given(const Family *family, IrRef ref);           /* computed in the loop of its level and nowhere outside */
 void stream_ports(Family *family);                               /* fills family->ports */
 int stream_place(IrInts axes, int64_t axis);                     /* of the axis among them, or -1 */
 bool stream_is_leaf(const IrNode *node);                         /* made where it is needed */

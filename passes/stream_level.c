@@ -11,9 +11,14 @@ static const StreamNode *operand_of(const Family *family, const IrNode *node, in
     return &family->node[node->operands[index]];
 }
 
+static bool is_made_again(const StreamNode *node) /* in each loop that needs it */
+{
+    return node->class == STREAM_tile || node->class == STREAM_part;
+}
+
 static bool is_inner(const StreamNode *node)
 {
-    return node->class == STREAM_tile || node->class == STREAM_row;
+    return is_made_again(node) || node->class == STREAM_row;
 }
 
 /* The block of the operand is the part that the node's block needs: the maximum of a row is no maximum of a column, even where
@@ -36,7 +41,7 @@ static int level_of(const Family *family, const IrNode *node, const StreamNode *
     int level = 0;
     for (int i = 0; i < node->operand_count; i++) {
         const StreamNode *operand = operand_of(family, node, i);
-        bool same_loop = is_inner(operand) && (operand->class == STREAM_tile || is_cut_alike(family, node, own, i));
+        bool same_loop = is_inner(operand) && (is_made_again(operand) || is_cut_alike(family, node, own, i));
         int from = same_loop ? operand->level : operand->level + 1;
         level = from > level ? from : level;
     }
@@ -170,7 +175,7 @@ static void classify(Family *family, IrRef ref)
         inner |= is_inner(operand_of(family, node, i));
         tile |= operand_of(family, node, i)->class == STREAM_tile;
     }
-    if (own->class == STREAM_tile) {
+    if (is_made_again(own)) {
         own->level = level_of(family, node, own);
         return;
     }
@@ -192,7 +197,7 @@ static void choose_rows(Family *family)
     for (IrRef ref = family->func->nodes.count - 1; ref >= 0; ref--) {
         const IrNode *node = ir_node(family->func, ref);
         const StreamNode *own = &family->node[ref];
-        if (own->class != STREAM_tile && own->class != STREAM_sum && !(own->class == STREAM_row && own->wanted))
+        if (!is_made_again(own) && own->class != STREAM_sum && !(own->class == STREAM_row && own->wanted))
             continue;
         for (int i = 0; i < node->operand_count; i++) {
             StreamNode *operand = &family->node[node->operands[i]];
@@ -208,8 +213,8 @@ static bool tiles_fit(const Family *family)
     for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
         const IrNode *node = ir_node(family->func, ref);
         const StreamNode *own = &family->node[ref];
-        for (int i = 0; own->class == STREAM_tile && i < node->operand_count; i++)
-            if (operand_of(family, node, i)->class == STREAM_tile && !is_cut_alike(family, node, own, i))
+        for (int i = 0; is_made_again(own) && i < node->operand_count; i++)
+            if (is_made_again(operand_of(family, node, i)) && !is_cut_alike(family, node, own, i))
                 return false;
     }
     return true;
@@ -223,7 +228,7 @@ bool stream_level(Family *family)
     choose_rows(family);
     for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
         const StreamNode *node = &family->node[ref];
-        if (stream_in_loop(family, ref, node->level) && node->level >= family->levels)
+        if (stream_is_given(family, ref) && node->level >= family->levels)
             family->levels = node->level + 1;
     }
     return family->levels > 0 && tiles_fit(family);
@@ -232,7 +237,13 @@ bool stream_level(Family *family)
 bool stream_in_loop(const Family *family, IrRef ref, int level)
 {
     const StreamNode *node = &family->node[ref];
-    if (node->class == STREAM_tile)
-        return node->level <= level; /* made again where it is needed */
+    if (is_made_again(node))
+        return node->level <= level;
     return node->level == level && (node->class == STREAM_sum || (node->class == STREAM_row && node->wanted));
+}
+
+bool stream_is_given(const Family *family, IrRef ref)
+{
+    const StreamNode *node = &family->node[ref];
+    return node->class != STREAM_part && stream_in_loop(family, ref, node->level);
 }

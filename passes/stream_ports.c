@@ -41,7 +41,7 @@ static bool *find_read(const Family *family)
         read[func->results.items[i]] = true;
     for (IrRef ref = 0; ref < func->nodes.count; ref++) {
         const IrNode *node = ir_node(func, ref);
-        bool outside = !stream_in_loop(family, ref, family->node[ref].level);
+        bool outside = !stream_is_given(family, ref);
         for (int i = 0; i < node->operand_count && outside; i++)
             read[node->operands[i]] = true;
     }
@@ -59,7 +59,7 @@ void stream_ports(Family *family)
         StreamPorts *ports = &family->ports[level];
         bool *seen = arena_array(arena, bool, func->nodes.count + 1);
         for (IrRef ref = 0; ref < func->nodes.count; ref++)
-            if (read[ref] && family->node[ref].level == level && stream_in_loop(family, ref, level))
+            if (read[ref] && family->node[ref].level == level && stream_is_given(family, ref))
                 list_push(arena, &ports->outputs, ref);
         for (int i = 0; i < ports->outputs.count; i++)
             find_inputs(family, level, ports->outputs.items[i], seen, &ports->inputs);

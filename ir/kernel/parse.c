@@ -123,7 +123,7 @@ static int take_op(Scanner *scan)
     const char *word = scan_take_word(scan, "an operation");
     for (int op = 0; op < K_OP_COUNT; op++) {
         bool scalar = op >= OP_COUNT || ir_op_info[op].traits & TRAIT_pointwise;
-        if (scalar && op != OP_random_bits && !strcmp(kop_name(op), word))
+        if (scalar && !strcmp(kop_name(op), word))
             return op;
     }
     scan_fail(scan, "there is no operation `%s`", word);

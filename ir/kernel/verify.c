@@ -229,7 +229,7 @@ static void verify_inst(KernelVerify *verify, int number)
     const KInst *inst = &verify->stage->insts.items[number];
     bool in_tail = number >= verify->stage->body_count, scalar = inst->op >= 0 && inst->op < K_OP_COUNT;
     if (scalar && inst->op < OP_COUNT)
-        scalar = ir_op_info[inst->op].traits & TRAIT_pointwise && inst->op != OP_random_bits;
+        scalar = ir_op_info[inst->op].traits & TRAIT_pointwise;
     if (!scalar || (unsigned)inst->dtype >= DT_COUNT) {
         complain(verify, "%%%d is no scalar operation", number);
         return;

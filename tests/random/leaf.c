@@ -29,6 +29,11 @@ bool make_chance(Scope *scope, IrOp op)
         return keep(scope, ir_emit(scope->func, node), true) != NOTHING;
     }
     int64_t word = draw_below(&scope->gen->draws, 4);
+    if (op == OP_random_at) {
+        IrRef counter = value_of(scope, random_type(scope->gen, DT_u32, 3));
+        IrNode node = {.op = op, .operand_count = 2, .operands = (IrRef[]){key, counter}, .attr = {{1, &word}}};
+        return keep(scope, ir_emit(scope->func, node), true) != NOTHING;
+    }
     IrNode node = {
         .op = op, .type = random_type(scope->gen, DT_u32, 3), .operand_count = 1, .operands = &key, .attr = {{1, &word}}};
     return keep(scope, ir_emit(scope->func, node), true) != NOTHING;

@@ -177,6 +177,10 @@ static const CalculusCase structural_cases[] = {
     {OP_random_bits, "a factor",
      "func @f(%x: f32[5]) { %k = literal [7, 9] : u32[2] %b = random_bits %k {word=[1]} : u32[5] %r = cast %b : f32[5]"
      " %c = const 2.3283064365386963e-10 : f32[5] %u = mul %r, %c : f32[5] %y = mul %u, %x : f32[5] return %y, %b }"},
+    {OP_random_at, "a factor",
+     "func @f(%x: f32[5]) { %k = literal [7, 9] : u32[2] %n = literal [3, 1, 4, 1, 5] : u32[5]"
+     " %b = random_at %k, %n {word=[1]} : u32[5] %r = cast %b : f32[5]"
+     " %c = const 2.3283064365386963e-10 : f32[5] %u = mul %r, %c : f32[5] %y = mul %u, %x : f32[5] return %y, %b }"},
     {OP_fold_in, "a factor",
      "func @f(%x: f32[2], %i: i32) { %k = literal [7, 9] : u32[2] %b = fold_in %k, %i : u32[2] %r = cast %b : f32[2]"
      " %c = const 2.3283064365386963e-10 : f32[2] %u = mul %r, %c : f32[2] %y = mul %u, %x : f32[2] return %y, %b }"},

@@ -293,7 +293,7 @@ END
     takes_dtype(IrOp op, DType dtype)
 {
     bool logic = op == OP_and || op == OP_or || op == OP_xor || op == OP_not;
-    if (op == OP_random_bits || op == OP_fold_in || op == OP_cast || op == OP_select)
+    if (op == OP_cast || op == OP_select)
         return false;
     if (logic)
         return !dtype_is_float(dtype) && dtype != DT_u8 && dtype != DT_i64;
