@@ -211,9 +211,11 @@ static bool stream_one(IrFunc *func, int64_t rows)
 void pass_stream(IrModule *module, int64_t rows)
 {
     int count = module->funcs.count; /* loops that the pass makes come behind */
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        stream_picks(module->funcs.items[i], rows > 0 ? 0 : WORTH_BYTES);
         while (stream_one(module->funcs.items[i], rows))
             continue;
+    }
     for (int i = count; i < module->funcs.count; i++)
         stream_factor(module->funcs.items[i]);
 }

@@ -7,6 +7,7 @@
  * about softmax is needed.  Derivatives are ordinary nodes by then, so the tangent of attention and its gradient are streamed
  * in the same way; sums over the rows, as gradients by keys and values are, become carries of the loop.
  *
+ *   stream_pick.c    items picked one a row, in a form that tiles can take part in
  *   stream_find.c    families of tiles, and the role of each axis of each value
  *   stream_level.c   which values can be computed in one loop: what depends on a tile by way of the rest of the program
  *                    belongs to a later one, which makes the tiles again
@@ -21,6 +22,9 @@
 
 #include "passes/passes.h"
 #include "passes/rebuild.h"
+
+/* Rewrites what picks one item of each row of an array of at least so many bytes. */
+void stream_picks(IrFunc *func, int64_t least_bytes);
 
 /* ---- families ---- */
 
