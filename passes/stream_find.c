@@ -65,6 +65,21 @@ static Roles dot_operand_roles(const Family *family, const IrNode *node, int sid
     return found;
 }
 
+/* The places of an index stand where the axis was that they pick from. */
+static Roles take_operand_roles(const Family *family, const IrNode *node, int side, const Roles *roles)
+{
+    int picked = (int)node->attr[0].items[0], batch = (int)node->attr[1].items[0];
+    int places = ir_type_of(family->func, node->operands[1])->rank - batch;
+    Roles found = no_roles();
+    for (int axis = 0; axis < ir_type_of(family->func, node->operands[side])->rank; axis++) {
+        if (side)
+            found.axis[axis] = roles->axis[axis < batch ? axis : picked + axis - batch];
+        else if (axis != picked)
+            found.axis[axis] = roles->axis[axis < picked ? axis : axis + places - 1];
+    }
+    return found;
+}
+
 /* None for axes that vanish. */
 static Roles operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles)
 {
@@ -73,6 +88,8 @@ static Roles operand_roles(const Family *family, const IrNode *node, int index, 
         return *roles;
     if (node->op == OP_dot)
         return dot_operand_roles(family, node, index, roles);
+    if (node->op == OP_take)
+        return take_operand_roles(family, node, index, roles);
     const IrType *type = ir_type_of(family->func, node->operands[index]);
     for (int axis = 0; axis < type->rank; axis++) {
         if (node->op == OP_broadcast)
@@ -105,11 +122,14 @@ static bool passes_roles(const IrNode *node)
     return node->op == OP_broadcast || node->op == OP_transpose || (ir_op_info[node->op].traits & TRAIT_pointwise);
 }
 
-/* Can be made for one block: what it is made of can be cut in the same way. Random bits are a function of their numbers. */
-static bool can_be_tile(const IrNode *node)
+/* Can be made for one block: what it is made of can be cut in the same way. Random bits are a function of their numbers; what
+ * is looked up in a table smaller than itself, of places that can be cut. */
+static bool can_be_tile(const IrFunc *func, const IrNode *node)
 {
+    bool looked_up =
+        node->op == OP_take && ir_element_count(ir_type_of(func, node->operands[0])) < ir_element_count(&node->type);
     bool numbered = node->op == OP_random_bits && ir_element_count(&node->type) <= UINT32_MAX;
-    return stream_is_leaf(node) || numbered || node->op == OP_dot || passes_roles(node);
+    return stream_is_leaf(node) || numbered || looked_up || node->op == OP_dot || passes_roles(node);
 }
 
 static void mark(Finding *finding, IrRef ref, StreamClass class, const Roles *roles)
@@ -147,7 +167,7 @@ static void look_at_operand(Finding *finding, IrRef ref, int index)
     const Family *family = finding->family;
     const IrNode *node = ir_node(family->func, ref), *operand = ir_node(family->func, node->operands[index]);
     Roles wanted = operand_roles(family, node, index, &family->node[ref].roles);
-    if (!can_be_tile(operand))
+    if (!can_be_tile(family->func, operand))
         return;
     if (has_every_element(family, node->operands[index], ref) && family->node[ref].class == STREAM_tile)
         mark(finding, node->operands[index], STREAM_tile, &wanted);
@@ -176,19 +196,23 @@ static void look_around(Finding *finding, IrRef ref)
     const IrNode *node = ir_node(finding->family->func, ref);
     for (int i = 0; i < node->operand_count && passes_roles(node); i++)
         look_at_operand(finding, ref, i);
+    if (node->op == OP_take)
+        look_at_operand(finding, ref, 1);
     if (finding->family->node[ref].class == STREAM_tile)
         look_at_users(finding, ref);
 }
 
-/* What a contraction of tiles reads is cut as its sums want it. */
-static void bar_operands_of_contractions(Finding *finding)
+/* What a contraction sums, and the table that is looked up, must not be parts. */
+static void bar_uncut_operands(Finding *finding)
 {
     Family *family = finding->family;
     for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
         const IrNode *node = ir_node(family->func, ref);
-        for (int i = 0; i < node->operand_count && node->op == OP_dot; i++)
-            if (family->node[node->operands[i]].class == STREAM_part && family->node[ref].class == STREAM_tile)
-                family->node[node->operands[i]].class = STREAM_outside;
+        for (int i = 0; i < node->operand_count && family->node[ref].class != STREAM_outside && !passes_roles(node); i++) {
+            StreamNode *operand = &family->node[node->operands[i]];
+            if (operand->class == STREAM_part && (node->op == OP_dot || i == 0))
+                operand->class = STREAM_outside;
+        }
     }
 }
 
@@ -233,6 +257,6 @@ bool stream_find(Family *family, const IrFunc *func, const IrRefs *users, IrRef 
     mark(&finding, seed, STREAM_tile, &roles);
     for (int i = 0; i < finding.open.count && !finding.failed; i++)
         look_around(&finding, finding.open.items[i]);
-    bar_operands_of_contractions(&finding);
+    bar_uncut_operands(&finding);
     return !finding.failed;
 }
