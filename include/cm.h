@@ -291,7 +291,7 @@ typedef enum cm_role {
     CM_ROLE_RESULT,
     CM_ROLE_LOSS,      /* f32; of a run with turns "loss.student", and so the next three */
     CM_ROLE_GRAD_NORM, /* f32 */
-    CM_ROLE_FINITE,    /* bool: loss and gradient were finite, and the state was updated */
+    CM_ROLE_FINITE,    /* bool: loss and gradient were finite; the state is updated if those of all turns were */
     CM_ROLE_TAKEN      /* bool: this was a turn of the step */
 } cm_role;
 
@@ -408,8 +408,9 @@ typedef struct cm_step {
     const cm_turn *turns; /* valid until the next step of the training */
 } cm_step;
 
-/* One step.  Batch and random numbers follow from the seed and the number of the step alone.  If loss or gradient is not finite
- * the state stays as it was, and the step is done again unfused to find the first value that was not: CM_NOT_FINITE. */
+/* One step.  Batch and random numbers follow from the seed and the number of the step alone.  If loss or gradient of
+ * any turn is not finite the state stays as it was, and the step is done again unfused to find the first value that was not:
+ * CM_NOT_FINITE. */
 CM_API cm_status cm_training_step(cm_training *training, cm_step *step, cm_error **error);
 
 /* All that the run depends on.  A run that is loaded goes on to the same bits that it would have reached. */
