@@ -437,8 +437,8 @@ typedef struct cm_training_run_options {
     void *progress_state;
 } cm_training_run_options;
 
-/* The steps that are left, with checkpoints on the way.  A value that is not finite ends the run: the last checkpoint before it
- * stays. */
+/* The steps that are left, with checkpoints on the way.  A step that is not finite ends the run, with a checkpoint of the state
+ * before it. */
 CM_API cm_status cm_training_run(cm_training *training, const cm_training_run_options *options, cm_training_report *report,
                                  cm_error **error);
 /* Ends cm_training_run after the step in progress, with a checkpoint.  Safe in a signal handler and from any thread. */
