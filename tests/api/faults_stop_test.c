@@ -138,7 +138,11 @@ static const struct {
     {"  var x = 1.0\n  for i in 0..4 {\n    x = x / select(step < 13, 1.0, 0.0)\n  }\n  net(x)\n",
      "step 13\nsinking.cm:8:9: error[not_finite]\nx (div) is the first value that is infinite"},
     {"  let y = select(step < 13, 1.0, 0.0)\n  net(sqrt(net.w * y))\n",
-     "step 13\nsinking.cm:7:12: error[not_finite]\nsinking.cm:7:7:   note: a result of div was infinite"},
+     "step 13\nsinking.cm:7:12: error[not_finite]\nsinking.cm:7:7:   note: a result of div in the derivative of sqrt was "
+     "infinite"},
+    {"  let late = select(step < 13, 1.0, 0.0)\n  let (y, slope) = jvp(s => net(1.0) * sqrt(s * late), 1.0, 1.0)\n"
+     "  y + slope\n",
+     "step 13\nsinking.cm:7:40: error[not_finite]\na result of mul in the derivative of sqrt is the first value that is nan"},
 };
 enum { SINKING = sizeof sinking / sizeof *sinking };
 
