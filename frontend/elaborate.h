@@ -411,6 +411,7 @@ typedef struct EntryBuild { /* a specialisation under way */
 } EntryBuild;
 
 const Value *entry_input(EntryBuild *build, PortRole role, const char *path, DType dtype, const Shape *shape, Span at);
+IrRef entry_find_input(const EntryBuild *build, PortRole role, const char *path); /* there must be one */
 void entry_output(EntryBuild *build, PortRole role, const char *path, const Value *tensor, Span at);
 /* An instance whose parameters are inputs `set.path` with the role. */
 const Value *entry_instance(EntryBuild *build, const Value *model, PortRole role, const char *set, Span at);

@@ -268,40 +268,58 @@ static bool make_batch(Train *train)
 
 /* ---- a step ---- */
 
-static void state_outputs(Train *train, const Turn *turn, const ModelSet *set, const Value *const *states)
+/* The one place that keeps what a step must not change: all that it leaves comes by here when all turns have told. */
+static void kept_output(Train *train, PortRole role, const char *path, const Value *now)
 {
-    for (int i = 0; i < set->instance->instance->leaves.count; i++) {
-        LeafList parts = {0};
-        tree_parts(train->el, states[i], state_path(train, turn, set, i), &parts);
-        for (int p = 0; p < parts.count; p++) {
-            if (parts.items[p].value->kind == VALUE_tensor)
-                entry_output(train->build, PORT_state, parts.items[p].path, parts.items[p].value, train->decl->name_span);
-        }
+    Span at = train->decl->name_span;
+    if (train->finite) {
+        const Value *before = tensor_new(train->el, entry_find_input(train->build, role, path), &now->tensor.shape);
+        const Value *operands[3] = {train->finite, now, before};
+        now = pointwise(train->el, at, "select", OP_select, POINT_select, NULL, operands, 3);
+    }
+    entry_output(train->build, role, path, now, at);
+}
+
+static void state_outputs(Train *train, const Turn *turn, const ModelSet *set, int leaf, const Value *state)
+{
+    LeafList parts = {0};
+    tree_parts(train->el, state, state_path(train, turn, set, leaf), &parts);
+    for (int p = 0; p < parts.count; p++) {
+        if (parts.items[p].value->kind == VALUE_tensor)
+            kept_output(train, PORT_state, parts.items[p].path, parts.items[p].value);
     }
 }
 
-static void instance_outputs(Train *train, PortRole role, const char *path, const Value *instance)
+void leaf_outputs(Train *train, int s, int leaf, const Value *weight, const Value *average)
 {
-    for (int i = 0; i < instance->instance->leaves.count; i++) {
-        const ParamLeaf *leaf = &instance->instance->leaves.items[i];
-        entry_output(train->build, role, arena_printf(train->el->arena, "%s.%s", path, leaf->path), leaf->value,
-                     train->decl->name_span);
+    Arena *arena = train->el->arena;
+    const ModelSet *set = &train->sets.items[s];
+    const char *path = arena_printf(arena, "%s.%s", set->name, set->instance->instance->leaves.items[leaf].path);
+    kept_output(train, PORT_parameter, path, weight);
+    for (int t = 0; t < train->turns.count; t++) {
+        const Turn *turn = &train->turns.items[t];
+        if (turn->trains[s])
+            state_outputs(train, turn, set, leaf, turn->states[s][leaf]);
     }
+    if (average)
+        kept_output(train, PORT_ema, arena_printf(arena, "ema.%s", path), average);
 }
 
-static void outputs(Train *train)
+/* What the last turn has not left. */
+static void other_outputs(Train *train)
 {
     for (int s = 0; s < train->sets.count; s++) {
         const ModelSet *set = &train->sets.items[s];
-        if (set->use != SET_trained)
+        if (set->use != SET_trained || set->is_output)
             continue;
-        instance_outputs(train, PORT_parameter, set->name, set->instance);
-        if (set->average)
-            instance_outputs(train, PORT_ema, arena_printf(train->el->arena, "ema.%s", set->name), set->average);
-        for (int t = 0; t < train->turns.count; t++) {
-            if (train->turns.items[t].trains[s])
-                state_outputs(train, &train->turns.items[t], set, train->turns.items[t].states[s]);
-        }
+        const InstanceValue *own = set->instance->instance, *average = set->average ? set->average->instance : NULL;
+        for (int i = 0; i < own->leaves.count; i++)
+            leaf_outputs(train, s, i, own->leaves.items[i].value, average ? average->leaves.items[i].value : NULL);
+    }
+    for (int t = 0; t < train->turns.count; t++) {
+        const Turn *turn = &train->turns.items[t];
+        if (turn->updates_path)
+            kept_output(train, PORT_state, turn->updates_path, turn->updates);
     }
 }
 
@@ -323,7 +341,7 @@ bool train_specialise(EntryBuild *build, const Decl *decl)
         if (!take_turn(&train, &train.turns.items[t]))
             return false;
     }
-    outputs(&train);
+    other_outputs(&train);
     return !el->errors;
 }
 
@@ -342,10 +360,8 @@ bool states_specialise(EntryBuild *build, const Decl *decl)
             const ModelSet *set = &train.sets.items[s];
             if (!turn->trains[s])
                 continue;
-            const Value **states = arena_array(el->arena, const Value *, set->instance->instance->leaves.count + 1);
             for (int i = 0; i < set->instance->instance->leaves.count; i++)
-                states[i] = initial_state(&train, turn, set, i);
-            state_outputs(&train, turn, set, states);
+                state_outputs(&train, turn, set, i, initial_state(&train, turn, set, i));
         }
     }
     return !el->errors;

@@ -2,7 +2,8 @@
  *
  * One step of a run is one function: weights, averages and optimiser states go in and come out.  A run has sets of weights, one
  * for each parameter of its losses that is a model, and turns: each lets one loss move some of the sets, and may be left out in
- * a step.  A run that writes no turns has one, which has no name.  The turns of a step see what those before them left. */
+ * a step.  A run that writes no turns has one, which has no name.  The turns of a step see what those before them left.  If
+ * loss or gradient of any of them is not finite, the step leaves everything as it was. */
 #ifndef CM_FRONTEND_ELABORATE_TRAIN_H
 #define CM_FRONTEND_ELABORATE_TRAIN_H
 
@@ -48,6 +49,7 @@ typedef struct ModelSet {
     const Value *model;
     const Value *instance; /* its weights as the turns so far left them; null of an average */
     const Value *average;  /* trained, where averages are kept: of the same form */
+    bool is_output;        /* the outputs of its weights are made */
 } ModelSet;
 
 typedef struct Optimizer { /* and the weights that it moves */
@@ -63,6 +65,7 @@ typedef struct Turn {
     LIST(Optimizer) optimizers; /* the first that fits a weight moves it */
     const Value ***states;      /* of each set, of each of its leaves */
     const Value *updates;       /* an i32: how often the turn was taken before; without `when` the step */
+    const char *updates_path;   /* null: the step tells */
     ValueList gradients;        /* of the sets it trains */
 } Turn;
 
@@ -75,8 +78,8 @@ typedef struct Train {
     LIST(ModelSet) sets;
     LIST(Turn) turns;
     const Value *step;
+    const Value *finite; /* loss and gradient of the turns so far; null: none was taken */
     const DataSet *data;
-    Label *batch;      /* its samples */
     LIST(Leaf) fields; /* batches of the data fields that the losses want */
 } Train;
 
@@ -93,9 +96,15 @@ const Value *initial_state(Train *train, const Turn *turn, const ModelSet *set, 
 /* All states as inputs of the step. */
 bool make_states(Train *train, Turn *turn);
 
+/* ---- outputs (elaborate_train.c) ---- */
+
+/* A weight after the step with its average, if there is one, and the states of its turns; as before if a turn is not finite. */
+void leaf_outputs(Train *train, int s, int leaf, const Value *weight, const Value *average);
+
 /* ---- turns (elaborate_turn.c) ---- */
 
-/* Takes the turn: moves instances, averages and states on, and leaves loss, norm and verdict as outputs of the step. */
+/* Takes the turn: moves instances, averages and states on, and leaves loss, norm and verdict as outputs of the step.  What is
+ * not finite moves on as well. */
 bool take_turn(Train *train, Turn *turn);
 
 #endif

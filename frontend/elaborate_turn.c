@@ -1,5 +1,5 @@
-/* A turn of a training step: the loss, its gradient, and the weights, averages and states after it; kept as they were if loss
- * or gradient are not finite, and where it is not the turn's step. */
+/* A turn of a training step: the loss, its gradient, and the weights, averages and states after it; as they were where it is
+ * not the turn's step.  Whether loss and gradient were finite is told, and counts at the end of the step. */
 #include "frontend/elaborate_train.h"
 
 #include <math.h>
@@ -130,7 +130,7 @@ static const Value *gradient_norm(Train *train, const Turn *turn)
 {
     Elab *el = train->el;
     Span at = train->decl->name_span;
-    const Value *norm_of_squares = value_real(el->arena, 0);
+    const Value *sum_of_squares = value_real(el->arena, 0);
     const Value sum = {.kind = VALUE_builtin, .builtin = builtin_find("sum")};
     ValueList leaves = {0};
     for (int i = 0; i < turn->gradients.count; i++)
@@ -138,18 +138,18 @@ static const Value *gradient_norm(Train *train, const Turn *turn)
     for (int i = 0; i < leaves.count; i++) {
         const Value *g = tensor_cast(el, at, leaves.items[i], DT_f32);
         const Value *square = calculate(train, AST_mul, g, g);
-        norm_of_squares = calculate(train, AST_add, norm_of_squares, call_with(el, train->env, at, "sum", &sum, &square, 1));
+        sum_of_squares = calculate(train, AST_add, sum_of_squares, call_with(el, train->env, at, "sum", &sum, &square, 1));
     }
-    return point(train, "sqrt", tensor_default(el, at, norm_of_squares));
+    return point(train, "sqrt", tensor_default(el, at, sum_of_squares));
 }
 
 /* ---- the update ---- */
 
 typedef struct Update { /* what holds for all weights of a turn */
     const Turn *turn;
-    const Value *finite;
     const Value *factor; /* of gradients; null: 1 */
     const Value *decay;  /* of averages; null: there are none */
+    bool settles;        /* nothing comes after it */
 } Update;
 
 static bool is_norm(double clip)
@@ -170,32 +170,36 @@ static const Value *clip_factor(Train *train, const Expr *clip, const Value *nor
     return choose(train, over, is_poison(most) ? most : calculate(train, AST_div, most, norm), value_real(train->el->arena, 1));
 }
 
-static const Value *keep(Train *train, const Value *finite, const Value *now, const Value *before, Span blame)
+/* The new value with the type and the axes of the old one. */
+static const Value *fit(Train *train, const Value *now, const Value *before, Span blame)
 {
     Elab *el = train->el;
+    Span at = train->decl->name_span;
+    Shape shape = before->tensor.shape, joint;
+    if (!is_poison(now) && now->kind != VALUE_tensor)
+        now = tensor_from_number(el, blame, now, before->tensor.dtype);
     if (is_poison(now))
         return now;
-    if (now->kind == VALUE_tensor && now->tensor.dtype != before->tensor.dtype)
+    if (now->tensor.dtype != before->tensor.dtype || !shape_has_all(&shape, &now->tensor.shape))
         return elab_error(el, DIAG_train_key, blame, "`update` of the optimiser gives %s for what is %s",
                           value_describe(el->arena, now), value_describe(el->arena, before));
-    const Value *value = choose(train, finite, now, before);
-    return is_poison(value) ? value : tensor_order(el, train->decl->name_span, value, &before->tensor.shape);
+    if (!align_shapes(el, blame, "update", (const Value *[]){now, before}, 2, &joint))
+        return &value_poison;
+    return tensor_new(el, operand_ref(el, at, now, &shape, before->tensor.dtype), &shape);
 }
 
-typedef struct KeepState {
+typedef struct FitState {
     Train *train;
-    const Value *finite;
     Span blame;
-} KeepState;
+} FitState;
 
-static const Value *keep_part(Elab *el, const Value *const *pair, int count, const char *path, void *state)
+static const Value *fit_part(Elab *el, const Value *const *pair, int count, const char *path, void *state)
 {
     (void)count, (void)path;
-    KeepState *kept = state;
+    FitState *fitted = state;
     if (pair[0]->kind != VALUE_tensor)
         return pair[0];
-    const Value *now = tensor_default(el, kept->train->decl->name_span, pair[1]);
-    return keep(kept->train, kept->finite, now, pair[0], kept->blame);
+    return fit(fitted->train, tensor_default(el, fitted->train->decl->name_span, pair[1]), pair[0], fitted->blame);
 }
 
 static const Value *move_average(Train *train, const Update *update, const Value *before, const Value *param)
@@ -205,7 +209,7 @@ static const Value *move_average(Train *train, const Update *update, const Value
     const Value *rest = calculate(train, AST_sub, value_real(train->el->arena, 1), weight);
     const Value *now =
         calculate(train, AST_add, calculate(train, AST_mul, weight, before), calculate(train, AST_mul, rest, param));
-    return keep(train, update->finite, now, before, train->decl->name_span);
+    return fit(train, now, before, train->decl->name_span);
 }
 
 /* (parameter, state) after the optimiser's step; null after a message. */
@@ -242,27 +246,35 @@ static bool update_set(Train *train, const Update *update, int s, const Value *g
         const Value *result = optimise(train, update, optimizer, param, gradient->instance->leaves.items[i].value, states[i]);
         if (!result)
             return false;
-        params[i] = keep(train, update->finite, result->group.items[0], param, optimizer->span);
+        params[i] = fit(train, result->group.items[0], param, optimizer->span);
         if (is_poison(params[i]))
             return false;
-        KeepState kept = {train, update->finite, optimizer->span};
+        FitState fitted = {train, optimizer->span};
         const Value *pair[2] = {states[i], result->group.items[1]};
-        states[i] = tree_zip(el, train->decl->name_span, pair, 2, state_path(train, update->turn, set, i), keep_part, &kept);
+        states[i] = tree_zip(el, train->decl->name_span, pair, 2, state_path(train, update->turn, set, i), fit_part, &fitted);
         if (average)
-            averages[i] = move_average(train, update, average->leaves.items[i].value, result->group.items[0]);
+            averages[i] = move_average(train, update, average->leaves.items[i].value, params[i]);
         if (is_poison(states[i]) || (average && is_poison(averages[i])))
             return false;
+        if (update->settles) /* beside what computes them: fusion looks back only so far */
+            leaf_outputs(train, s, i, params[i], averages[i]);
     }
+    set->is_output = update->settles;
     set->instance = model_rebuild(el, set->instance, params);
     set->average = average ? model_rebuild(el, set->average, averages) : NULL;
     return true;
 }
 
-static bool update_all(Train *train, const Turn *turn, const Value *norm, const Value *finite)
+static bool is_last(const Train *train, const Turn *turn)
+{
+    return turn == &train->turns.items[train->turns.count - 1];
+}
+
+static bool update_all(Train *train, const Turn *turn, const Value *norm)
 {
     const Program *program = train->el->program;
     const Expr *clip = turn_field(program, train->decl, turn->decl, "clip"), *ema = run_field(program, train->decl, "ema");
-    Update update = {.turn = turn, .finite = finite};
+    Update update = {.turn = turn, .settles = is_last(train, turn) && !turn->updates_path};
     if (clip)
         update.factor = clip_factor(train, clip, norm);
     if (ema)
@@ -318,7 +330,23 @@ typedef struct Choice {
     Train *train;
     Turn *turn;
     const Value *before;
+    const Value *condition; /* null: it is always taken */
 } Choice;
+
+static const char *turn_path(Train *train, const Turn *turn, const char *what)
+{
+    return turn->decl->name ? arena_printf(train->el->arena, "%s.%s", what, turn->decl->name) : what;
+}
+
+static void tell_verdict(Train *train, const Turn *turn, const Value *const *moved)
+{
+    Span at = train->decl->name_span;
+    const Value *finite = moved[MOVED_finite];
+    entry_output(train->build, PORT_loss, turn_path(train, turn, "loss"), moved[MOVED_loss], at);
+    entry_output(train->build, PORT_grad_norm, turn_path(train, turn, "grad_norm"), moved[MOVED_norm], at);
+    entry_output(train->build, PORT_finite, turn_path(train, turn, "finite"), finite, at);
+    train->finite = train->finite ? calculate(train, AST_and, train->finite, finite) : finite;
+}
 
 static const Value *move(Elab *el, void *state)
 {
@@ -332,7 +360,11 @@ static const Value *move(Elab *el, void *state)
     moved[MOVED_norm] = gradient_norm(train, turn);
     moved[MOVED_finite] =
         calculate(train, AST_and, point(train, "is_finite", moved[MOVED_loss]), point(train, "is_finite", moved[MOVED_norm]));
-    if (is_poison(moved[MOVED_finite]) || !update_all(train, turn, moved[MOVED_norm], moved[MOVED_finite]))
+    if (is_poison(moved[MOVED_finite]))
+        return &value_poison;
+    if (!choice->condition)
+        tell_verdict(train, turn, moved);
+    if (!update_all(train, turn, moved[MOVED_norm]))
         return &value_poison;
     moved[MOVED_state] = step_state(train, turn);
     moved[MOVED_updates] = calculate(train, AST_add, turn->updates, value_integer(el->arena, 1));
@@ -369,15 +401,10 @@ static const Value *turn_condition(Train *train, const Turn *turn)
                       value_describe(el->arena, value));
 }
 
-static const char *turn_path(Train *train, const Turn *turn, const char *what)
-{
-    return turn->decl->name ? arena_printf(train->el->arena, "%s.%s", what, turn->decl->name) : what;
-}
-
 static const Value *moved_by(Train *train, Turn *turn, const Value *condition)
 {
     Elab *el = train->el;
-    Choice choice = {train, turn, step_state(train, turn)};
+    Choice choice = {train, turn, step_state(train, turn), condition};
     KeyNode *around = el->key;
     if (turn->decl->name)
         el->key = key_child(el, around, turn->decl->name);
@@ -394,21 +421,20 @@ bool take_turn(Train *train, Turn *turn)
     Shape scalar = {0};
     if (condition && is_poison(condition))
         return false;
-    const char *updates = arena_printf(train->el->arena, "%s.updates", turn_path(train, turn, "opt"));
     turn->updates = train->step;
-    if (condition)
-        turn->updates = entry_input(train->build, PORT_state, updates, DT_i32, &scalar, at);
+    if (condition) {
+        turn->updates_path = arena_printf(train->el->arena, "%s.updates", turn_path(train, turn, "opt"));
+        turn->updates = entry_input(train->build, PORT_state, turn->updates_path, DT_i32, &scalar, at);
+    }
     const Value *moved = moved_by(train, turn, condition);
     if (is_poison(moved))
         return false;
     const Value *const *parts = moved->group.items;
     set_step_state(train, turn, parts[MOVED_state]);
-    entry_output(train->build, PORT_loss, turn_path(train, turn, "loss"), parts[MOVED_loss], at);
-    entry_output(train->build, PORT_grad_norm, turn_path(train, turn, "grad_norm"), parts[MOVED_norm], at);
-    entry_output(train->build, PORT_finite, turn_path(train, turn, "finite"), parts[MOVED_finite], at);
-    if (condition) {
-        entry_output(train->build, PORT_taken, turn_path(train, turn, "taken"), condition, at);
-        entry_output(train->build, PORT_state, updates, parts[MOVED_updates], at);
-    }
+    turn->updates = parts[MOVED_updates];
+    if (!condition)
+        return true;
+    tell_verdict(train, turn, parts);
+    entry_output(train->build, PORT_taken, turn_path(train, turn, "taken"), condition, at);
     return true;
 }

@@ -23,6 +23,19 @@ const Value *entry_input(EntryBuild *build, PortRole role, const char *path, DTy
     return tensor_new(el, ref, shape);
 }
 
+/* A key that became a param when something drew has no port yet (add_key_port). */
+IrRef entry_find_input(const EntryBuild *build, PortRole role, const char *path)
+{
+    const IrFunc *func = build->out->func;
+    int param = 0;
+    for (int i = 0;; i++, param++) {
+        const Port *port = &build->out->inputs.items[i];
+        param += func->params.items[param] == build->el->root_key;
+        if (port->role == role && !strcmp(port->path, path))
+            return func->params.items[param];
+    }
+}
+
 void entry_output(EntryBuild *build, PortRole role, const char *path, const Value *tensor, Span at)
 {
     Elab *el = build->el;

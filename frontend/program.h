@@ -57,7 +57,7 @@ typedef enum PortRole {
     PORT_result,    /* a value of the entry */
     PORT_loss,      /* f32 scalar: path "loss", or of a run with turns "loss.student", and so the next three */
     PORT_grad_norm, /* f32 scalar */
-    PORT_finite,    /* bool: loss and gradient were finite, and state was updated */
+    PORT_finite,    /* bool: loss and gradient were finite; state is updated if those of all turns were */
     PORT_taken,     /* bool: this was a turn of the step; absent where it always is */
 } PortRole;
 

@@ -291,7 +291,7 @@ typedef enum cm_role {
     CM_ROLE_RESULT,
     CM_ROLE_LOSS,      /* f32; of a run with turns "loss.student", and so the next three */
     CM_ROLE_GRAD_NORM, /* f32 */
-    CM_ROLE_FINITE,    /* bool: loss and gradient were finite, and the state was updated */
+    CM_ROLE_FINITE,    /* bool: loss and gradient were finite; the state is updated if those of all turns were */
     CM_ROLE_TAKEN      /* bool: this was a turn of the step */
 } cm_role;
 
@@ -408,8 +408,9 @@ typedef struct cm_step {
     const cm_turn *turns; /* valid until the next step of the training */
 } cm_step;
 
-/* One step.  Batch and random numbers follow from the seed and the number of the step alone.  If loss or gradient is not finite
- * the state stays as it was, and the step is done again unfused to find the first value that was not: CM_NOT_FINITE. */
+/* One step.  Batch and random numbers follow from the seed and the number of the step alone.  If loss or gradient of
+ * any turn is not finite the state stays as it was, and the step is done again unfused to find the first value that was not:
+ * CM_NOT_FINITE. */
 CM_API cm_status cm_training_step(cm_training *training, cm_step *step, cm_error **error);
 
 /* All that the run depends on.  A run that is loaded goes on to the same bits that it would have reached. */
@@ -436,8 +437,8 @@ typedef struct cm_training_run_options {
     void *progress_state;
 } cm_training_run_options;
 
-/* The steps that are left, with checkpoints on the way.  A value that is not finite ends the run: the last checkpoint before it
- * stays. */
+/* The steps that are left, with checkpoints on the way.  A step that is not finite ends the run, with a checkpoint of the state
+ * before it. */
 CM_API cm_status cm_training_run(cm_training *training, const cm_training_run_options *options, cm_training_report *report,
                                  cm_error **error);
 /* Ends cm_training_run after the step in progress, with a checkpoint.  Safe in a signal handler and from any thread. */

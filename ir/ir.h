@@ -100,6 +100,7 @@ typedef struct IrNode {
     IrFunc *callee[2];       /* control and calculus */
     bool again;              /* computed a second time, to save memory: not before what stands in front of it */
     const char *name;        /* param: its name; others: the source's name for the value, or null */
+    const char *derives;     /* made by the rule of a derivative: the name of the op that it is of; else null.  For people */
     Span span;
 } IrNode;
 

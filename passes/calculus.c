@@ -20,6 +20,15 @@ IrRef calculus_emit_like(IrFunc *func, const IrNode *node, const IrRef *operands
     return ir_emit(func, copy);
 }
 
+void calculus_mark(IrFunc *func, int first, const IrNode *source)
+{
+    const char *derives = source->derives ? source->derives : ir_op_info[source->op].name;
+    for (int i = first; i < func->nodes.count; i++) {
+        IrNode *node = ir_node(func, i);
+        node->derives = node->derives ? node->derives : derives;
+    }
+}
+
 const char *calculus_suffixed(Arena *arena, const char *name, const char *suffix)
 {
     return name && *suffix ? arena_printf(arena, "%s%s", name, suffix) : name;

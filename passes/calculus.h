@@ -76,6 +76,8 @@ bool transpose_if(Transposer *t, IrRef at);
 IrRef calculus_zeros(IrFunc *func, const IrType *type);
 IrRef calculus_or_zeros(IrFunc *func, IrRef value, const IrType *type);
 IrRef calculus_emit_like(IrFunc *func, const IrNode *node, const IrRef *operands);
+/* What a rule made of `source`, from node `first` on, belongs to its derivative; of a derivative, to what that is of. */
+void calculus_mark(IrFunc *func, int first, const IrNode *source);
 const char *calculus_suffixed(Arena *arena, const char *name, const char *suffix); /* null stays null */
 IrRef calculus_param_like(IrFunc *func, const IrFunc *from, IrRef param, const char *suffix);
 bool *calculus_used_params(const IrFunc *func); /* which params a result depends on, by index */

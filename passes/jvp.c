@@ -327,7 +327,12 @@ static bool walk_node(Frame *f, IrRef at, bool moves)
         return true;
     }
     f->primal[at] = ir_copy_node(f->jvp.into, f->from, at, f->primal);
-    return !moves || !has_tangent(f, at) || jvp_rule[node->op](f, at);
+    if (!moves || !has_tangent(f, at))
+        return true;
+    int first = f->jvp.into->nodes.count;
+    bool fine = jvp_rule[node->op](f, at);
+    calculus_mark(f->jvp.into, first, node);
+    return fine;
 }
 
 bool jvp_walk(const Jvp *jvp, const IrFunc *from, const Dual *args, Dual *results)

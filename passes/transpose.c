@@ -410,7 +410,10 @@ static bool transpose_node(Transposer *t, IrRef at)
         transpose_get(t, at, t->ct[at]);
         return true;
     }
-    return apply_rule(t, at, t->ct[at]) || no_rule(t, at);
+    int first = t->into->nodes.count;
+    bool fine = apply_rule(t, at, t->ct[at]) || no_rule(t, at);
+    calculus_mark(t->into, first, node);
+    return fine;
 }
 
 static void begin(Transposer *t, const bool *linear_param, const IrRef *args, const IrRef *param_ct)

@@ -8,6 +8,7 @@ static void push_probe(Prober *prober, IrFunc *func, const IrFunc *from, IrRef n
     func->at = source->span;
     Probe probe = {.span = source->span,
                    .name = source->name,
+                   .derives = maker->derives,
                    .op = maker->op,
                    .rule = maker->op == OP_custom ? maker->callee[1] : NULL,
                    .type = *ir_type_of(func, value),

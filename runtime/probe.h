@@ -12,6 +12,7 @@ enum { PROBE_MAX_PARTS = 2 };
 typedef struct Probe {
     Span span;
     const char *name;
+    const char *derives;         /* the name of the op whose derivative it belongs to, or null */
     IrOp op;                     /* whose value it is: of a result, of the node that it is read from */
     const IrFunc *rule;          /* custom: its derivative, else null */
     IrType type;                 /* of the value, in one turn */

@@ -108,7 +108,10 @@ static Finding find_first(const IrFunc *func, const ProbeList *probes, float *co
 static const char *value_name(Arena *arena, const Probe *probe)
 {
     const char *op = probe->op == OP_param ? "as it was given" : ir_op_info[probe->op].name;
-    return probe->name ? arena_printf(arena, "%s (%s)", probe->name, op) : arena_printf(arena, "a result of %s", op);
+    const char *of = probe->derives ? arena_printf(arena, " in the derivative of %s", probe->derives) : "";
+    if (probe->name)
+        return arena_printf(arena, "%s (%s)%s", probe->name, op, of);
+    return arena_printf(arena, "a result of %s%s", op, of);
 }
 
 static const char *where_in_loop(Arena *arena, const Finding *finding)

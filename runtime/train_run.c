@@ -259,7 +259,7 @@ static cm_status prepare(ApiCall *call, Driver *driver)
 
 /* ---- the run ---- */
 
-static int64_t batch_bytes(const cm_training *training)
+static int64_t port_bytes(const cm_training *training)
 {
     int64_t bytes = 0;
     for (int i = 0; i < training->executable->input_count; i++) {
@@ -281,7 +281,7 @@ static void start_report(Driver *driver)
         driver->last.grad_norms[i] = before ? before->grad_norms[i] : NAN;
     }
     driver->report.compile_seconds = training->executable->stats.seconds;
-    driver->report.peak_bytes = training->executable->stats.peak_bytes + batch_bytes(training);
+    driver->report.peak_bytes = training->executable->stats.peak_bytes + port_bytes(training);
 }
 
 static void count_step(Driver *driver, const cm_step *step)
@@ -311,6 +311,24 @@ static cm_status one_step(ApiCall *call, Driver *driver)
     return is_time_to_save(driver->training) ? save(call, driver) : CM_OK;
 }
 
+/* What a run leaves that ends by itself, is stopped, or came to a step that is not finite and so changed nothing.  One that did
+ * no step has nothing of its own to leave over what may be there. */
+static cm_status leave_files(ApiCall *call, Driver *driver, cm_status status)
+{
+    bool failed = status == CM_NOT_FINITE;
+    if (!driver->options.directory || (status != CM_OK && !failed))
+        return status;
+    bool any = !failed || driver->report.step > driver->report.first_step;
+    cm_status left = any ? save(call, driver) : CM_OK;
+    if (failed && any && left == CM_OK)
+        diag_note(&call->diags, (Span){0}, "%s holds them", file_of(driver, call->arena, "checkpoint.safetensors"));
+    if (left == CM_OK)
+        left = draw_loss(call, driver);
+    if (failed) /* what the step was blamed for goes before a file that failed */
+        call->reason = NULL;
+    return failed ? status : left;
+}
+
 static cm_status run_body(ApiCall *call, void *parameters)
 {
     Driver *driver = parameters;
@@ -323,15 +341,7 @@ static cm_status run_body(ApiCall *call, void *parameters)
     while (status == CM_OK && training->step < training->steps && !atomic_load(&training->stop))
         status = one_step(call, driver);
     driver->report.stopped = atomic_exchange(&training->stop, 0) && training->step < training->steps;
-    if (status == CM_OK)
-        status = save(call, driver);
-    if (driver->options.directory && (status == CM_OK || status == CM_NOT_FINITE)) {
-        cm_status drawn = draw_loss(call, driver);
-        if (status == CM_NOT_FINITE) /* what the step was blamed for goes before a picture that failed */
-            call->reason = NULL;
-        status = status == CM_OK ? drawn : status;
-    }
-    return status;
+    return leave_files(call, driver, status);
 }
 
 cm_status cm_training_run(cm_training *training, const cm_training_run_options *options, cm_training_report *report,

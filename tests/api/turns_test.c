@@ -1,8 +1,7 @@
 /* Runs with turns: several losses with optimisers of their own, and groups of weights, against the same steps by hand. */
-#include "tests/api/api_test.h"
+#include "tests/api/folder.h"
 
 #include <math.h>
-#include <stdio.h>
 
 /* The judge runs after the player, who moves away from it on every third step; what is rare has momentum. */
 static const char chase_text[] =
@@ -151,12 +150,99 @@ START_TEST(what_is_not_finite_in_a_turn_is_named)
 }
 END_TEST
 
+/* Step 7 is a turn of both, whatever they wait for. */
+static const struct {
+    const char *calm, *wild;
+} waiting[] = {
+    {"", ""},
+    {", when = step % 2 == 1", ""},
+    {"", ", when = step > 4"},
+    {", when = step % 2 == 1", ", when = step > 4"},
+};
+enum { WAITING = sizeof waiting / sizeof *waiting };
+
+static cm_program *wild_program(cm_context *context, int i)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+             "model Point() { param x: f32 = 1 }\n"
+             "loss calm(judge: Point) -> f32 = 0.5 * (judge.x - 3)^2\n"
+             "loss wild(judge: Point, player: Point, step: i32) -> f32 {\n"
+             "  let root = sqrt(select(step == 7, -1.0, 1.0))\n"
+             "  0.5 * (player.x - judge.x)^2 * root\n"
+             "}\n"
+             "train chase {\n"
+             "  steps = 12, batch = 1, ema = 0.5, optimizer = adam(lr = 0.125),\n"
+             "  first = { loss = calm, trains = judge%s },\n"
+             "  second = { loss = wild, trains = player%s },\n"
+             "}\n",
+             waiting[i].calm, waiting[i].wild);
+    return test_program(context, text);
+}
+
+/* A turn that comes before the one that is not finite has moved by then: it, too, is as before the step. */
+START_TEST(what_is_not_finite_in_a_turn_undoes_the_turns_before_it)
+{
+    cm_error *error = NULL;
+    cm_context *context = test_context(1);
+    cm_program *program = wild_program(context, _i);
+    cm_training *training;
+    cm_step step;
+    expect_ok(cm_training_create(program, NULL, NULL, &training, &error));
+    for (int i = 0; i < 7; i++)
+        expect_ok(cm_training_step(training, &step, &error));
+    expect_ok(cm_training_save(training, "before", &error));
+    for (int attempt = 0; attempt < 2; attempt++) {
+        expect_status(CM_NOT_FINITE, cm_training_step(training, &step, &error));
+        ck_assert_int_eq(step.step, 7);
+        ck_assert_int_eq(step.turns[0].taken && isfinite(step.turns[0].loss), 1);
+        ck_assert_int_eq(step.turns[1].taken && isnan(step.turns[1].loss), 1);
+        ck_assert_msg(strstr(cm_error_text(error), "root (sqrt) is the first value that is nan") != NULL, "%s",
+                      cm_error_text(error));
+        cm_error_free(error);
+        expect_ok(cm_training_save(training, "after", &error)); /* weights, averages, states and counts */
+        ck_assert_int_eq(system("cmp before after"), 0);
+    }
+    cm_training_free(training);
+    cm_program_free(program);
+    cm_context_free(context);
+}
+END_TEST
+
+/* What depends on the weights that a turn before has moved is found, as the replay moves them again. */
+START_TEST(a_value_that_a_turn_before_leads_to_is_named)
+{
+    static const char text[] = "model Point() { param x: f32 = 0 }\n"
+                               "loss climb(judge: Point) -> f32 = -judge.x\n"
+                               "loss fall(judge: Point, player: Point) -> f32 {\n"
+                               "  let depth = log(select(judge.x == 1, -1, 2))\n"
+                               "  player.x * depth\n"
+                               "}\n"
+                               "train chase {\n"
+                               "  steps = 5, batch = 1, optimizer = sgd(lr = 1.0),\n"
+                               "  a = { loss = climb, trains = judge }, b = { loss = fall, trains = player },\n"
+                               "}\n";
+    cm_error *error = NULL;
+    cm_context *context = test_context(1);
+    cm_program *program = test_program(context, text);
+    cm_training *training;
+    expect_ok(cm_training_create(program, NULL, NULL, &training, &error));
+    expect_failure(CM_NOT_FINITE, "depth (log) is the first value that is nan", cm_training_step(training, NULL, &error));
+    cm_training_free(training);
+    cm_program_free(program);
+    cm_context_free(context);
+}
+END_TEST
+
 static TCase *turns_case(void)
 {
     TCase *test = tcase_create("turns");
     tcase_add_test(test, turns_do_what_is_done_by_hand);
     tcase_add_test(test, a_rare_turn_counts_its_own_steps);
     tcase_add_test(test, what_is_not_finite_in_a_turn_is_named);
+    tcase_add_checked_fixture(test, enter_folder, leave_folder);
+    tcase_add_loop_test(test, what_is_not_finite_in_a_turn_undoes_the_turns_before_it, 0, WAITING);
+    tcase_add_test(test, a_value_that_a_turn_before_leads_to_is_named);
     return test;
 }
 
