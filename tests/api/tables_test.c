@@ -43,6 +43,12 @@ static const Row rows[] = {
     {TABLES, "edm_flow", "loss.0", 1e-12, ONE(1)},
     {TABLES, "edm_flow", "loss.1", 1e-12, ONE(1)},
     {TABLES, "edm_flow", "loss.2", 1e-12, ONE(1)},
+    {TABLES, "one_step", "heun", 1e-12, ONE(0.25 / 6400.25)},
+    {TABLES, "one_step", "euler", 1e-12, ONE(0.25 / 6400.25)},
+    {TABLES, "one_step", "stochastic", 1e-12, ONE(0.25 / 6400.25)},
+    {TABLES, "one_step", "level", 1e-9, ONE(0.002)},
+    {TABLES, "one_step", "pair.0", 1e-9, ONE(0.002)},
+    {TABLES, "one_step", "pair.1", 1e-4, ONE(80)},
     {TABLES, "no_churn", "result", 1e-10, ONE(0.0065953080)},
     {TABLES, "churn", "variance", 0.004, ONE(0.25)},
     {TABLES, "resampled", "box", 0, ONE(2.5)},
@@ -102,6 +108,10 @@ static const Row rows[] = {
     {TABLES, "trig_3", "f", 1e-7, ONE(-0.09488872)},
     {TABLES, "trig_3", "D", 1e-7, ONE(-0.00153699)},
     {TABLES, "trig_3", "F_consistency", 1e-7, ONE(-0.45875330)},
+    /* Cross-entropy of two rows with a masked class, and its gradient. */
+    {TABLES, "masked_classes", "loss", 1e-6, ONE(0.81326169)},
+    {TABLES, "masked_classes", "first", 1e-6, 3, {-.36552929, 0, .36552929}},
+    {TABLES, "masked_classes", "second", 1e-6, 3, {.13447071, 0, -.13447071}},
     /* The tangent of attention, and the gradient of a program that holds it; a row that is all masked. */
     {TABLES, "attention_tangent", "o", 1e-6, 2, {.93879749, 1.21068261}},
     {TABLES, "attention_tangent", "to", 1e-6, 2, {.10705840, .06972110}},
