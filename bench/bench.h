@@ -30,6 +30,7 @@ void bench_derivatives(const Bench *bench);
 
 /* ---- failures end the program ---- */
 
+_Noreturn void fail(const char *reason);
 /* By address: a call that is checked sets the error after its other arguments may have been read. */
 void check(cm_status status, cm_error **error);
 void *allocate(size_t size);
@@ -38,7 +39,7 @@ double clock_seconds(void);
 
 /* ---- kernels: an entry of a file, with its weights as first drawn and values between -1 and 1 for all else ---- */
 
-enum { MOST_INPUTS = 8, MOST_SETS = 64 };
+enum { MOST_INPUTS = 8, MOST_SETS = 64 }; /* an entry with more arguments ends the program */
 
 /* Arguments and results of one run; several sets lie in memory at once where runs are to find nothing in the cache. */
 typedef struct Set {
@@ -62,7 +63,7 @@ void close_kernel(Kernel *kernel);
 double time_runs(Kernel *kernel);
 void check_finite(const Kernel *kernel); /* the results of the last run */
 
-/* ---- probes: on `threads` threads, for some milliseconds ---- */
+/* ---- probes: on `threads` threads, 1024 at most, for some milliseconds ---- */
 
 double probe_multiply_add(int threads); /* f32 operations a second, two for each fused multiply-add */
 /* Bytes a second, read and written: copies from[i] to to[i] for each of `count` pairs of arrays of `size` bytes. */

@@ -8,21 +8,23 @@
 
 enum { CLASSES = 10 };
 
+void fail(const char *reason)
+{
+    fprintf(stderr, "cm_bench: %s\n", reason);
+    exit(1);
+}
+
 void check(cm_status status, cm_error **error)
 {
-    if (!status)
-        return;
-    fprintf(stderr, "cm_bench: %s\n", cm_error_text(*error));
-    exit(1);
+    if (status)
+        fail(cm_error_text(*error));
 }
 
 void *allocate(size_t size)
 {
     void *memory = aligned_alloc(64, (size + 63) / 64 * 64);
-    if (!memory) {
-        fputs("cm_bench: not enough memory\n", stderr);
-        exit(1);
-    }
+    if (!memory)
+        fail("not enough memory");
     return memory;
 }
 
@@ -84,6 +86,8 @@ static void count_ports(Kernel *kernel)
         else
             kernel->input_count++;
     }
+    if (kernel->input_count > MOST_INPUTS)
+        fail("an entry has more arguments than a set of inputs holds");
     kernel->result_count = cm_executable_output_count(kernel->executable);
     cm_executable_stats(kernel->executable, &stats);
     kernel->peak_bytes = stats.peak_bytes;
@@ -94,6 +98,8 @@ Kernel *open_kernel(const Bench *bench, const char *file, const char *entry, con
     Kernel *kernel = calloc(1, sizeof *kernel);
     cm_program *program;
     cm_error *error;
+    if (!kernel)
+        fail("not enough memory");
     check(cm_load_file(bench->context, file, NULL, &program, &error), &error);
     check(cm_compile(program, entry, options, &kernel->executable, &error), &error);
     count_ports(kernel);

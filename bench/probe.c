@@ -35,11 +35,13 @@ static double seconds_on_all(int threads, void (*work)(void *state, int thread, 
 {
     Share shares[MOST_THREADS];
     pthread_t ids[MOST_THREADS];
+    if (threads > MOST_THREADS)
+        fail("the probes run on 1024 threads at most");
     double start = clock_seconds();
     for (int i = 0; i < threads; i++) {
         shares[i] = (Share){work, state, i, threads};
         if (i + 1 < threads && pthread_create(&ids[i], NULL, run_share, &shares[i]))
-            abort();
+            fail("a thread could not be started");
     }
     run_share(&shares[threads - 1]);
     for (int i = 0; i + 1 < threads; i++)
@@ -60,7 +62,7 @@ static double seconds_on_all(int threads, void (*work)(void *state, int thread, 
     typedef float name##_vector __attribute__((vector_size(4 * (lanes))));                                                     \
     options static void name(void *state, int thread, int threads)                                                             \
     {                                                                                                                          \
-        (void)thread, (void)threads;                                                                                           \
+        (void)threads;                                                                                                         \
         name##_vector a[12], x, y;                                                                                             \
         for (int i = 0; i < (lanes); i++)                                                                                      \
             x[i] = 0.999f, y[i] = 0.001f;                                                                                      \
@@ -70,7 +72,7 @@ static double seconds_on_all(int threads, void (*work)(void *state, int thread, 
         }                                                                                                                      \
         y = x - x;                                                                                                             \
         SUMS(ADD_UP)                                                                                                           \
-        memcpy(state, &y, sizeof(float)); /* something has to be left */                                                       \
+        memcpy((float *)state + thread, &y, sizeof(float)); /* something has to be left */                                     \
     }
 #define STEP(i)                                                                                                                \
     a[i] = a[i] * x + y;                                                                                                       \

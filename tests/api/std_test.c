@@ -1,5 +1,5 @@
 /* What the standard library draws: the first weights of layers have the variance that their initialiser promises, and dropout
- * keeps the share that it should, the same elements under the same key. */
+ * keeps the share that it should, the same elements under the same key; what it refuses. */
 #include "tests/api/api_test.h"
 
 #include <math.h>
@@ -123,6 +123,37 @@ START_TEST(dropout_keeps_its_share)
 }
 END_TEST
 
+/* ---- what has no value for so few samples or steps ---- */
+
+static const char few[] = "import std.edm, std.metrics\n"
+                          "fn covariance() = metrics.frechet_distance(ones[N: 1, D: 2], ones[N: 3, D: 2])\n"
+                          "fn kernel() = metrics.kernel_distance(ones[N: 3, D: 2], ones[N: 1, D: 2])\n"
+                          "fn sampler() = edm.euler((x, sigma) => x, 1.0, steps = 0)\n";
+
+static const char *const refused[][2] = {{"covariance", "a covariance is one of two samples or more"},
+                                         {"kernel", "it takes two of either set"},
+                                         {"sampler", "a sampler takes at least one step"}};
+enum { REFUSED = sizeof refused / sizeof *refused };
+
+START_TEST(too_few_are_refused)
+{
+    cm_error *error;
+    cm_context *context = test_context(1);
+    cm_program *program = test_program(context, few);
+    cm_executable *executable;
+    expect_failure(CM_PROGRAM_ERROR, refused[_i][1], cm_compile(program, refused[_i][0], NULL, &executable, &error));
+    cm_program_free(program);
+    cm_context_free(context);
+}
+END_TEST
+
+static TCase *refusal_cases(void)
+{
+    TCase *group = tcase_create("refusals");
+    tcase_add_loop_test(group, too_few_are_refused, 0, REFUSED);
+    return group;
+}
+
 static TCase *draw_cases(void)
 {
     TCase *group = tcase_create("draws");
@@ -134,5 +165,5 @@ static TCase *draw_cases(void)
 
 int main(void)
 {
-    return run_suite("std", (TCase * (*const[])(void)){draw_cases, NULL});
+    return run_suite("std", (TCase * (*const[])(void)){draw_cases, refusal_cases, NULL});
 }

@@ -133,9 +133,19 @@ typedef struct Stored {
 } Stored;
 
 /* Rows of a block times columns, or heads of queries or values: T S = 143 would be a mask, H T S = 286 scores. */
-static const Stored stored[] = {{"one_head", 65},     {"several_heads", 130}, {"causal", 130},       {"hidden_rows", 130},
-                                {"soft_capped", 130}, {"large_scores", 130},  {"unit_queries", 130}, {"cross_entropy", 39},
-                                {"sloped", 130},      {"dropped", 130},       {"picked_cross_entropy", 39},
+static const Stored stored[] = {{"one_head", 65},
+                                {"several_heads", 130},
+                                {"causal", 130},
+                                {"hidden_rows", 130},
+                                {"soft_capped", 130},
+                                {"large_scores", 130},
+                                {"unit_queries", 130},
+                                {"cross_entropy", 39},
+                                {"sloped", 130},
+                                {"dropped", 130},
+                                {"picked_cross_entropy", 39},
+                                {"mean_cross_entropy", 39},
+                                {"masked_classes", 39},
                                 {"looked_up", 130}};
 
 START_TEST(scores_are_not_stored)
