@@ -10,7 +10,7 @@
 /* What differences say of one result. */
 typedef struct Difference {
     EvalTensor fine, coarse; /* no memory if it is no float */
-    double largest;          /* of its values' magnitudes: what rounding is relative to */
+    double rounding;         /* what f64 does to its values */
 } Difference;
 
 /* Tangent and difference over some elements of a result. */
@@ -27,29 +27,24 @@ static const double places[PLACES] = {-2, -1, -0.5, 0.5, 1, 2};
 static const double fine_weight[PLACES] = {0, 1. / 6, -8. / 6, 8. / 6, -1. / 6, 0};
 static const double coarse_weight[PLACES] = {1. / 12, -8. / 12, 0, 0, 8. / 12, -1. / 12};
 
-static EvalTensor *moved_args(const Trial *trial, double step)
-{
-    Arena *arena = trial->call->arena;
-    int params = trial->func->params.count;
-    EvalTensor *moved = arena_array(arena, EvalTensor, params + 1);
-    for (int p = 0; p < params; p++) {
-        moved[p] = trial->args[p];
-        if (!trial->active[p])
-            continue;
-        moved[p] = eval_tensor_new(arena, trial->args[p].type);
-        for (int64_t i = 0; i < ir_element_count(&moved[p].type); i++)
-            moved[p].real[i] = trial->args[p].real[i] + step * trial->tangents[p].real[i];
-    }
-    return moved;
-}
-
 static void add_place(Difference *difference, const EvalTensor *value, int place, double step)
 {
     for (int64_t i = 0; i < ir_element_count(&value->type); i++) {
         difference->fine.real[i] += fine_weight[place] * value->real[i] / step;
         difference->coarse.real[i] += coarse_weight[place] * value->real[i] / step;
         if (isfinite(value->real[i]))
-            difference->largest = fmax(difference->largest, fabs(value->real[i]));
+            difference->rounding = fmax(difference->rounding, DBL_EPSILON * fabs(value->real[i]));
+    }
+}
+
+/* Relative to the values it would be too small where large ones cancelled on the way. */
+static void add_rounding(const Trial *trial, const IrFunc *func, const EvalTensor *args, const EvalTensor *wide,
+                         Difference *out)
+{
+    const EvalTensor *declared = trial_run(trial, func, EVAL_declared, args);
+    for (int r = 0; r < func->results.count; r++) {
+        for (int64_t i = 0; out[r].fine.real && i < ir_element_count(&wide[r].type); i++)
+            out[r].rounding = fmax(out[r].rounding, trial_rounding(wide[r].real[i], declared[r].real[i]));
     }
 }
 
@@ -66,7 +61,10 @@ static Difference *differences(const Trial *trial, const IrFunc *func, double st
     EvalTensor *values = arena_array(arena, EvalTensor, results + 1);
     for (int place = 0; place < PLACES; place++) {
         ArenaMark mark = arena_mark(arena);
-        ir_eval(arena, func, EVAL_wide, moved_args(trial, places[place] * step), values);
+        const EvalTensor *args = trial_moved_args(trial, places[place] * step);
+        ir_eval(arena, func, EVAL_wide, args, values);
+        if (place == 0 || place == PLACES - 1)
+            add_rounding(trial, func, args, values, out);
         for (int r = 0; r < results; r++) {
             if (out[r].fine.real)
                 add_place(&out[r], &values[r], place, step);
@@ -81,7 +79,7 @@ static Difference *differences(const Trial *trial, const IrFunc *func, double st
 /* Elements [first, end) of a result, without those whose difference is not finite. */
 static Comparison compare(const Difference *difference, const EvalTensor *tangent, double step, int64_t first, int64_t end)
 {
-    Comparison out = {.noise = 8 * DBL_EPSILON * difference->largest / step, .at = first};
+    Comparison out = {.noise = 8 * difference->rounding / step, .at = first};
     for (int64_t i = first; i < end; i++) {
         double got = tangent->real[i], fine = difference->fine.real[i], coarse = difference->coarse.real[i];
         if (!isfinite(fine) || !isfinite(coarse))
@@ -142,7 +140,7 @@ enum { STEPS = sizeof steps / sizeof *steps };
 
 Trust forward_try(Trial *trial, const IrFunc *jvp, double *worst)
 {
-    const EvalTensor *tangents = trial_run(trial, jvp, trial_dual_args(trial)) + trial->func->results.count;
+    const EvalTensor *tangents = trial_run(trial, jvp, EVAL_wide, trial_dual_args(trial)) + trial->func->results.count;
     Trust trust = TRUST_kink;
     for (int i = 0; i < STEPS && trust != TRUST_yes; i++) {
         trial->step = steps[i];
@@ -178,15 +176,13 @@ static bool probe_disagrees(const Probe *probe, const Difference *difference, co
 static Origin find_origin(const Trial *trial, const IrFunc *func, const IrFunc *jvp, const ProbeList *probes)
 {
     Difference *found = differences(trial, func, trial->step);
-    const EvalTensor *tangents = trial_run(trial, jvp, trial_dual_args(trial)) + probes->count;
+    const EvalTensor *tangents = trial_run(trial, jvp, EVAL_wide, trial_dual_args(trial)) + probes->count;
     Origin first = {0};
-    double largest = 0;
     for (int i = 0; i < probes->count; i++) {
         const Probe *probe = &probes->items[i];
         Origin origin;
         if (first.probe && probe->group != first.probe->group)
             break;
-        found[i].largest = largest = fmax(largest, found[i].largest); /* large values may have cancelled */
         if (probe_disagrees(probe, &found[i], &tangents[i], trial->step, &origin) && (!first.probe || origin.turn < first.turn))
             first = origin;
     }

@@ -39,6 +39,14 @@ static const Right rights[] = {
      "  fn call(x: f32[.., C: 2]) -> f32[..] = dot(tanh(dot(x, w, C)), v, K)\n}\n"
      "loss fit(net: Net, x0: f32[B, C: 2], progress: f32) -> f32 = mean((net(x0) - progress)^2)\n",
      "fit", 0, "B = 2", true},
+    /* derivatives that are zero, so that what is computed of them is rounding */
+    {"fn f(x: f32[T]) -> f32 {\n  let e = exp(x)\n  sum(e / sum(e))\n}\n", "f", 0, "T = 2", true},
+    {"fn f(x: f32[T: 1]) -> f32 {\n  let e = exp(x)\n  1e8 * sum(e / sum(e))\n}\n", "f", 0, "", true},
+    {"fn f(q: f32[Q, D], k: f32[S, D], m: bool[Q, S]) {\n  let s = select(m, dot(q, k, D), -inf)\n"
+     "  let e = exp(s - max(s, S))\n  sum(e / sum(e, S), S)\n}\n",
+     "f", 0, "Q = 2, D = 3, S = 4", true},
+    {"fn f(x: f32) -> f32 = (x + 1e8) - 1e8\n", "f", 0, "", true},
+    {"fn f(x: f32) -> f32 = 1e6 * ((x + 1e8) - 1e8 - x)\n", "f", 0, "", true},
 };
 enum { RIGHTS = sizeof rights / sizeof *rights };
 
