@@ -60,7 +60,7 @@ typedef enum Trust {
 
 /* The worst disagreement of `jvp` with differences at the point. */
 Trust forward_try(Trial *trial, const IrFunc *jvp, double *worst);
-/* Says where the disagreement at the point arises. */
+/* Says where the worst disagreement at the point arises. */
 void forward_locate(Trial *trial, const Entry *entry);
 
 /* The disagreement of the products of `vjp` with those of `jvp` at the point; infinite if only those of `vjp` are not finite.

@@ -10,6 +10,8 @@
 enum { PROBE_MAX_PARTS = 2 };
 
 typedef struct Probe {
+    const IrFunc *from; /* where it stands */
+    IrRef node;
     Span span;
     const char *name;
     IrOp op;                     /* whose value it is: of a result, of the node that it is read from */

@@ -95,6 +95,23 @@ static const Wrong wrongs[] = {
     {CUBE "model Net() {\n  param w: f32 = 0\n  fn call(x: f32[..]) -> f32[..] = w * cube(x)\n}\n"
           "loss l(net: Net, x0: f32[B]) -> f32 = mean((net(x0) - 1)^2)\n",
      "l", 2, 5, "the rule gives"},
+    /* the worst of several, whatever comes first: after another, beside another, in a loop */
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+          "fn f(x: f32[T]) -> f32 {\n  let p = a(x)\n  let q = cube(p)\n  sum(q)\n}\n",
+     "f", 2, 7, "the rule gives"},
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+          "fn f(x: f32[T]) -> f32 {\n  let p = cube(x)\n  let q = a(p)\n  sum(q)\n}\n",
+     "f", 2, 6, "the rule gives"},
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 3.2 * x * dx\n"
+          "fn f(x: f32[T]) -> f32 {\n  let p = cube(x)\n  let q = a(x)\n  sum(p + q)\n}\n",
+     "f", 4, 7, "the rule gives"},
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+          "fn f(x: f32[T]) -> f32[T] {\n  var y = x\n  for i in 0..3 {\n    y = a(y)\n    y = y + cube(y)\n  }\n  y\n}\n",
+     "f", 2, 9, "the rule gives"},
+    /* what cancels makes a small mistake large, but is none */
+    {"fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+     "fn f(x: f32[T]) -> f32[T] {\n  let p = a(x)\n  sin(p - 0.999 * x^2)\n}\n",
+     "f", 2, 4, "the rule gives"},
     /* straight through: meant so, and not the derivative of the values */
     {"fn hard(x: f32[..]) -> f32[..] = round(x)\nderivative of hard(x; dx) = dx\nfn f(x: f32[T]) -> f32 = sum(hard(3 * x) * "
      "x)\n",
