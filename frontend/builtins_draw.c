@@ -324,8 +324,7 @@ const Value *builtin_kaiming_normal(Elab *el, Call *call)
 
 const Value *builtin_key(Elab *el, Call *call)
 {
-    (void)call;
-    return key_value(el, key_child(el, el->key, "key"));
+    return key_may_draw(el, call->span) ? key_value(el, key_child(el, el->key, "key")) : &value_poison;
 }
 
 const Value *builtin_fold_in(Elab *el, Call *call)

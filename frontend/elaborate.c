@@ -406,6 +406,19 @@ KeyNode *key_turn(Elab *el, KeyNode *parent, const Value *turn)
     return key;
 }
 
+/* The tangent of a rule is a function of its arguments; keys among them are given, and so begin no path from the key around. */
+bool key_may_draw(Elab *el, Span at)
+{
+    for (const KeyNode *key = el->key; el->rule_key && key; key = key->parent) {
+        if (key != el->rule_key)
+            continue;
+        elab_error(el, DIAG_rule_capture, at, "a derivative rule does not draw: its tangent would be a random one");
+        elab_note(el, (Span){0}, "it may draw under a key that is an argument: `with k { ... }`");
+        return false;
+    }
+    return true;
+}
+
 KeyNode *key_given(Elab *el, const Value *tensor)
 {
     KeyNode *key = key_new(el, KEY_given, NULL);

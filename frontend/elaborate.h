@@ -144,6 +144,7 @@ KeyNode *key_turn(Elab *el, KeyNode *parent, const Value *turn);
 KeyNode *key_given(Elab *el, const Value *tensor);
 IrRef key_ref(Elab *el, KeyNode *key, Span at);
 const Value *key_value(Elab *el, KeyNode *key);
+bool key_may_draw(Elab *el, Span at); /* from the current key: false after a message */
 
 /* ---- the elaboration ---- */
 
@@ -175,8 +176,9 @@ struct Elab {
     Frame *root;
     ModuleState *modules;
     KeyNode *key;
-    IrRef root_key; /* the key parameter of the root frame, or -1: made when something draws */
-    bool drawing;   /* right of a ~ */
+    IrRef root_key;    /* the key parameter of the root frame, or -1: made when something draws */
+    bool drawing;      /* right of a ~ */
+    KeyNode *rule_key; /* current where the rule around was entered; null outside of rules */
     bool training;
     const InitShape *init;
     struct DataHook *data; /* while a data field is evaluated */

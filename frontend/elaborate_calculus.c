@@ -585,7 +585,11 @@ static const Value *custom_side(Elab *el, const Value *function, Call *call, con
     for (int i = 0; is_rule && i < count; i++)
         within.args[count + i] =
             (Argument){.value = tree_map(el, within.args[i].value, tangent_param, NULL), .span = call->span};
+    KeyNode *around = el->rule_key;
+    if (is_rule)
+        el->rule_key = el->key;
     const Value *value = call_plain(el, function, &within);
+    el->rule_key = around;
     frame_leave(el);
     return value;
 }

@@ -296,6 +296,8 @@ static const Value *elab_with(Elab *el, Env *env, const Expr *expr)
 
 const Value *elab_draw(Elab *el, Env *env, const Expr *expr, const char *name)
 {
+    if (!key_may_draw(el, expr->span))
+        return &value_poison;
     KeyNode *saved = el->key;
     bool drawing = el->drawing;
     el->key = key_child(el, saved, name);

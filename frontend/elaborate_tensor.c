@@ -407,7 +407,7 @@ const Value *pointwise(Elab *el, Span at, const char *name, IrOp op, PointClass 
     }
     if (class == POINT_select && !check_condition(el, at, name, operands[0]))
         return &value_poison;
-    if (class == POINT_select && operands[0]->kind == VALUE_bool)
+    if (class == POINT_select && count == 3 && operands[0]->kind == VALUE_bool)
         return operands[0]->truth ? operands[1] : operands[2];
     if (!any_tensor && known && all_known(class, operands, count))
         return pointwise_known(el, op, class, known, operands, count);

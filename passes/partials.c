@@ -87,6 +87,14 @@ static Partial mask(Partial condition)
     return (Partial){.kind = PARTIAL_mask, .ref = condition.ref};
 }
 
+/* `a`, but 0 where `guard` is: there a factor of `a` is 0 and another one may be infinite. */
+static Partial unless_zero(const Formula *f, Partial guard, Partial a)
+{
+    IrRef zero = ir_const(f->into, f->type, 0);
+    IrRef vanishes = ir_binary(f->into, OP_eq, magnitude(f, guard), zero);
+    return with_sign(of_value(ir_select(f->into, vanishes, zero, magnitude(f, a))), a.negative);
+}
+
 /* ---- the words of a cell ---- */
 
 #define X0 of_value(f->x[0])
@@ -108,6 +116,7 @@ static Partial mask(Partial condition)
 #define FLOOR(a) apply1(f, OP_floor, a)
 #define SIGN(a) apply1(f, OP_sign, a)
 #define POW(a, b) apply2(f, OP_pow, a, b)
+#define UNLESS_0(guard, a) unless_zero(f, guard, a)
 #define LE(a, b) apply2(f, OP_le, a, b)
 #define LT(a, b) apply2(f, OP_lt, a, b)
 #define MASK(condition) mask(condition)

@@ -162,7 +162,7 @@ typedef struct Range {
 
 static Range range_of(const IrNode *slice)
 {
-    Range range;
+    Range range = {{0}, {0}, {0}}; /* what a slice of rank 0 has */
     for (int i = 0; i < slice->type.rank; i++) {
         range.start[i] = slice->attr[0].items[i];
         range.stop[i] = slice->attr[1].items[i];

@@ -3,7 +3,12 @@
  * An entry is tried at points: made-up values of all inputs (derivatives_point.c), and a random tangent for each float among
  * them.  Forward mode is compared with differences of the values (derivatives_forward.c), reverse mode with forward mode
  * (derivatives_reverse.c).  Everything is computed in f64 by the reference interpreter.  What disagrees is looked for among
- * the values inside, by probes. */
+ * the values inside, by probes.
+ *
+ * A derivative that is zero, or nearly so because contributions cancel, is only rounding, and no tolerance relative to it means
+ * anything.  What rounding does to a number follows from how far it moves when the program is run in its declared types
+ * instead: it meets the same contributions in f32, whose roundings are larger by the quotient of the two epsilons.  That much,
+ * with a factor for luck, is allowed on top.  It is some 1e-15 of the contributions, so it hides no mistake in one of them. */
 #ifndef CM_RUNTIME_DERIVATIVES_H
 #define CM_RUNTIME_DERIVATIVES_H
 
@@ -36,7 +41,11 @@ double point_random(Trial *trial, double low, double high);
 #define REVERSE_TOLERANCE 1e-8
 
 /* The results of `func` at args; what else the run computed is forgotten. */
-EvalTensor *trial_run(const Trial *trial, const IrFunc *func, const EvalTensor *args);
+EvalTensor *trial_run(const Trial *trial, const IrFunc *func, EvalMode mode, const EvalTensor *args);
+/* The point, moved along its tangents. */
+EvalTensor *trial_moved_args(const Trial *trial, double step);
+/* What rounding does to a number that is `wide` in f64 and `declared` in its declared type; zero if that overflowed. */
+double trial_rounding(double wide, double declared);
 /* args and then the tangents of the active ones: what a jvp takes. */
 EvalTensor *trial_dual_args(const Trial *trial);
 /* A function whose results are the float values inside `trial->func`. */
@@ -51,7 +60,7 @@ typedef enum Trust {
 
 /* The worst disagreement of `jvp` with differences at the point. */
 Trust forward_try(Trial *trial, const IrFunc *jvp, double *worst);
-/* Says where the disagreement at the point arises. */
+/* Says where the worst disagreement at the point arises. */
 void forward_locate(Trial *trial, const Entry *entry);
 
 /* The disagreement of the products of `vjp` with those of `jvp` at the point; infinite if only those of `vjp` are not finite.

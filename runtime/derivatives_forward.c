@@ -9,8 +9,7 @@
 
 /* What differences say of one result. */
 typedef struct Difference {
-    EvalTensor fine, coarse; /* no memory if it is no float */
-    double largest;          /* of its values' magnitudes: what rounding is relative to */
+    EvalTensor fine, coarse, rounding; /* rounding: what f64 does to the values; no memory if it is no float */
 } Difference;
 
 /* Tangent and difference over some elements of a result. */
@@ -27,29 +26,24 @@ static const double places[PLACES] = {-2, -1, -0.5, 0.5, 1, 2};
 static const double fine_weight[PLACES] = {0, 1. / 6, -8. / 6, 8. / 6, -1. / 6, 0};
 static const double coarse_weight[PLACES] = {1. / 12, -8. / 12, 0, 0, 8. / 12, -1. / 12};
 
-static EvalTensor *moved_args(const Trial *trial, double step)
-{
-    Arena *arena = trial->call->arena;
-    int params = trial->func->params.count;
-    EvalTensor *moved = arena_array(arena, EvalTensor, params + 1);
-    for (int p = 0; p < params; p++) {
-        moved[p] = trial->args[p];
-        if (!trial->active[p])
-            continue;
-        moved[p] = eval_tensor_new(arena, trial->args[p].type);
-        for (int64_t i = 0; i < ir_element_count(&moved[p].type); i++)
-            moved[p].real[i] = trial->args[p].real[i] + step * trial->tangents[p].real[i];
-    }
-    return moved;
-}
-
 static void add_place(Difference *difference, const EvalTensor *value, int place, double step)
 {
     for (int64_t i = 0; i < ir_element_count(&value->type); i++) {
         difference->fine.real[i] += fine_weight[place] * value->real[i] / step;
         difference->coarse.real[i] += coarse_weight[place] * value->real[i] / step;
         if (isfinite(value->real[i]))
-            difference->largest = fmax(difference->largest, fabs(value->real[i]));
+            difference->rounding.real[i] = fmax(difference->rounding.real[i], DBL_EPSILON * fabs(value->real[i]));
+    }
+}
+
+/* Relative to the values it would be too small where large ones cancelled on the way. */
+static void add_rounding(const Trial *trial, const IrFunc *func, const EvalTensor *args, const EvalTensor *wide,
+                         Difference *out)
+{
+    const EvalTensor *declared = trial_run(trial, func, EVAL_declared, args);
+    for (int r = 0; r < func->results.count; r++) {
+        for (int64_t i = 0; out[r].fine.real && i < ir_element_count(&wide[r].type); i++)
+            out[r].rounding.real[i] = fmax(out[r].rounding.real[i], trial_rounding(wide[r].real[i], declared[r].real[i]));
     }
 }
 
@@ -61,12 +55,15 @@ static Difference *differences(const Trial *trial, const IrFunc *func, double st
     for (int r = 0; r < results; r++) {
         IrType type = *ir_type_of(func, func->results.items[r]);
         if (dtype_is_float(type.dtype))
-            out[r] = (Difference){eval_tensor_new(arena, type), eval_tensor_new(arena, type), 0};
+            out[r] = (Difference){eval_tensor_new(arena, type), eval_tensor_new(arena, type), eval_tensor_new(arena, type)};
     }
     EvalTensor *values = arena_array(arena, EvalTensor, results + 1);
     for (int place = 0; place < PLACES; place++) {
         ArenaMark mark = arena_mark(arena);
-        ir_eval(arena, func, EVAL_wide, moved_args(trial, places[place] * step), values);
+        const EvalTensor *args = trial_moved_args(trial, places[place] * step);
+        ir_eval(arena, func, EVAL_wide, args, values);
+        if (place == 0 || place == PLACES - 1)
+            add_rounding(trial, func, args, values, out);
         for (int r = 0; r < results; r++) {
             if (out[r].fine.real)
                 add_place(&out[r], &values[r], place, step);
@@ -81,11 +78,12 @@ static Difference *differences(const Trial *trial, const IrFunc *func, double st
 /* Elements [first, end) of a result, without those whose difference is not finite. */
 static Comparison compare(const Difference *difference, const EvalTensor *tangent, double step, int64_t first, int64_t end)
 {
-    Comparison out = {.noise = 8 * DBL_EPSILON * difference->largest / step, .at = first};
+    Comparison out = {.at = first};
     for (int64_t i = first; i < end; i++) {
         double got = tangent->real[i], fine = difference->fine.real[i], coarse = difference->coarse.real[i];
         if (!isfinite(fine) || !isfinite(coarse))
             continue;
+        out.noise = fmax(out.noise, 8 * difference->rounding.real[i] / step);
         double error = isfinite(got) ? fabs(got - fine) : INFINITY;
         out.size = fmax(out.size, fabs(fine));
         out.scale = fmax(out.scale, isfinite(got) ? fmax(fabs(got), fabs(fine)) : fabs(fine));
@@ -142,7 +140,7 @@ enum { STEPS = sizeof steps / sizeof *steps };
 
 Trust forward_try(Trial *trial, const IrFunc *jvp, double *worst)
 {
-    const EvalTensor *tangents = trial_run(trial, jvp, trial_dual_args(trial)) + trial->func->results.count;
+    const EvalTensor *tangents = trial_run(trial, jvp, EVAL_wide, trial_dual_args(trial)) + trial->func->results.count;
     Trust trust = TRUST_kink;
     for (int i = 0; i < STEPS && trust != TRUST_yes; i++) {
         trial->step = steps[i];
@@ -153,44 +151,99 @@ Trust forward_try(Trial *trial, const IrFunc *jvp, double *worst)
 
 /* ---- where it arises ---- */
 
+/* What is derived from a wrong value is wrong as well, by the same part of its size where the derivative is right, or less
+ * where others are mixed in.  So what a value adds itself is what its disagreement exceeds that of its operands by.
+ * Where it does so because values cancel, nothing there is wrong: of primitives the first that disagrees counts only, and
+ * rules, which programs state, count by what they add. */
 typedef struct Origin {
     const Probe *probe; /* null: none */
     int64_t turn;
     double tangent, difference;
+    double added; /* to the relative disagreement */
 } Origin;
 
-/* The first turn in which the value of a probe, which all before it led to rightly, disagrees. */
-static bool probe_disagrees(const Probe *probe, const Difference *difference, const EvalTensor *tangent, double step,
-                            Origin *origin)
+typedef struct Hunt {
+    const Trial *trial;
+    const ProbeList *probes;
+    const Difference *differences;
+    const EvalTensor *tangents;
+    double *errors; /* by probe, in the last turn */
+    double reached; /* the largest so far */
+    Origin worst;
+} Hunt;
+
+static int64_t turns_of(const Hunt *hunt, int probe)
 {
-    int64_t size = ir_element_count(&probe->type), turns = size ? ir_element_count(&tangent->type) / size : 0;
-    for (int64_t turn = 0; turn < turns; turn++) {
-        Comparison one = compare(difference, tangent, step, turn * size, (turn + 1) * size);
-        if (!is_trusted(&one) || relative(&one) <= FORWARD_TOLERANCE)
-            continue;
-        *origin = (Origin){probe, turn, tangent->real[one.at], difference->fine.real[one.at]};
-        return true;
-    }
-    return false;
+    int64_t size = ir_element_count(&hunt->probes->items[probe].type);
+    return size ? ir_element_count(&hunt->tangents[probe].type) / size : 0;
 }
 
-/* By order of nodes; within one loop by turn first. */
+/* Of an operand in `from`; where it comes out of a loop or branch, or into one, the largest so far. */
+static double operand_error(const Hunt *hunt, const IrFunc *from, IrRef node)
+{
+    for (int i = 0; i < hunt->probes->count; i++) {
+        if (hunt->probes->items[i].from == from && hunt->probes->items[i].node == node)
+            return hunt->errors[i];
+    }
+    IrOp op = ir_node(from, node)->op;
+    bool right = op == OP_const || op == OP_literal || (op == OP_param && from == hunt->trial->func);
+    return right || !dtype_is_float(ir_node(from, node)->type.dtype) ? 0 : hunt->reached;
+}
+
+static double added_by(const Hunt *hunt, const Probe *probe, double error)
+{
+    const IrNode *node = ir_node(probe->from, probe->node);
+    const IrNode *maker = node->op == OP_get ? ir_node(probe->from, node->operands[0]) : node;
+    double before = 0;
+    for (int i = 0; i < maker->operand_count; i++)
+        before = fmax(before, operand_error(hunt, probe->from, maker->operands[i]));
+    return before < 1 ? (error - before) / (1 - before) : 0; /* agreements, one minus these, multiply */
+}
+
+static void look_at(Hunt *hunt, int index, int64_t turn)
+{
+    const Probe *probe = &hunt->probes->items[index];
+    const Difference *difference = &hunt->differences[index];
+    const EvalTensor *tangent = &hunt->tangents[index];
+    int64_t size = ir_element_count(&probe->type);
+    Comparison one = compare(difference, tangent, hunt->trial->step, turn * size, (turn + 1) * size);
+    double error = is_trusted(&one) ? relative(&one) : 0;
+    hunt->errors[index] = error;
+    if (error > FORWARD_TOLERANCE) {
+        double added = added_by(hunt, probe, error);
+        bool more = probe->rule && added > FORWARD_TOLERANCE && added > hunt->worst.added;
+        if (!hunt->worst.probe || more)
+            hunt->worst = (Origin){probe, turn, tangent->real[one.at], difference->fine.real[one.at], added};
+    }
+    hunt->reached = fmax(hunt->reached, error);
+}
+
+/* One loop of the outermost function, or one of its nodes: by turn, and then in order. */
+static void look_at_group(Hunt *hunt, int first, int end)
+{
+    int64_t turns = 0;
+    for (int i = first; i < end; i++)
+        turns = turns_of(hunt, i) > turns ? turns_of(hunt, i) : turns;
+    for (int64_t turn = 0; turn < turns; turn++) {
+        for (int i = first; i < end; i++) {
+            if (turn < turns_of(hunt, i))
+                look_at(hunt, i, turn);
+        }
+    }
+}
+
 static Origin find_origin(const Trial *trial, const IrFunc *func, const IrFunc *jvp, const ProbeList *probes)
 {
-    Difference *found = differences(trial, func, trial->step);
-    const EvalTensor *tangents = trial_run(trial, jvp, trial_dual_args(trial)) + probes->count;
-    Origin first = {0};
-    double largest = 0;
-    for (int i = 0; i < probes->count; i++) {
-        const Probe *probe = &probes->items[i];
-        Origin origin;
-        if (first.probe && probe->group != first.probe->group)
-            break;
-        found[i].largest = largest = fmax(largest, found[i].largest); /* large values may have cancelled */
-        if (probe_disagrees(probe, &found[i], &tangents[i], trial->step, &origin) && (!first.probe || origin.turn < first.turn))
-            first = origin;
+    Hunt hunt = {.trial = trial, .probes = probes};
+    hunt.differences = differences(trial, func, trial->step);
+    hunt.tangents = trial_run(trial, jvp, EVAL_wide, trial_dual_args(trial)) + probes->count;
+    hunt.errors = arena_array(trial->call->arena, double, probes->count + 1);
+    for (int first = 0, end = 0; first < probes->count; first = end) {
+        while (end < probes->count && probes->items[end].group == probes->items[first].group)
+            end++;
+        look_at_group(&hunt, first, end);
     }
-    return first;
+    return hunt.worst;
 }
 
 /* Without the sign that a NaN happens to carry. */

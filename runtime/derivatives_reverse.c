@@ -16,6 +16,15 @@ static void add_product(Product *sum, const EvalTensor *a, const EvalTensor *b)
     }
 }
 
+/* What rounding does to the product by what it does to `a`. */
+static double product_rounding(const EvalTensor *a, const EvalTensor *a_declared, const EvalTensor *b)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < ir_element_count(&a->type); i++)
+        sum += trial_rounding(a->real[i], a_declared->real[i]) * fabs(b->real[i]);
+    return sum;
+}
+
 static EvalTensor draw_cotangent(Trial *trial, IrType type)
 {
     EvalTensor tensor = eval_tensor_new(trial->call->arena, type);
@@ -24,42 +33,125 @@ static EvalTensor draw_cotangent(Trial *trial, IrType type)
     return tensor;
 }
 
-/* `tangents`: of the float results of `func`, in order; `vjp` is its reverse derivative by the seeded ones. */
-static double disagreement(Trial *trial, const IrFunc *func, const IrFunc *vjp, const bool *seeded, const EvalTensor *tangents)
+/* A function with its derivatives in both directions, and cotangents of some results: what the products are taken of. */
+typedef struct Pair {
+    const IrFunc *func, *jvp, *vjp;
+    const bool *seeded;    /* by result: vjp takes a cotangent of it */
+    EvalTensor *cotangent; /* by result; no memory where there is none */
+} Pair;
+
+/* args, and then the cotangents: what vjp takes. */
+static EvalTensor *back_args(const Trial *trial, const Pair *pair, const EvalTensor *args)
 {
-    int params = trial->func->params.count, results = func->results.count, next = params;
-    EvalTensor *args = arena_array(trial->call->arena, EvalTensor, params + results + 1);
-    Product ahead = {0, 0}, back = {0, 0};
-    memcpy(args, trial->args, sizeof *args * (size_t)params);
+    int params = trial->func->params.count, results = pair->func->results.count, next = params;
+    EvalTensor *out = arena_array(trial->call->arena, EvalTensor, params + results + 1);
+    memcpy(out, args, sizeof *args * (size_t)params);
     for (int r = 0; r < results; r++) {
-        IrType type = *ir_type_of(func, func->results.items[r]);
-        if (seeded[r]) {
-            args[next] = draw_cotangent(trial, type);
-            add_product(&ahead, &args[next++], tangents);
-        }
-        tangents += dtype_is_float(type.dtype);
+        if (pair->seeded[r])
+            out[next++] = pair->cotangent[r];
     }
-    const EvalTensor *gradients = trial_run(trial, vjp, args) + results;
-    for (int p = 0; p < params; p++) {
+    return out;
+}
+
+/* args, and then the tangents. */
+static EvalTensor *ahead_args(const Trial *trial, const EvalTensor *args)
+{
+    EvalTensor *out = trial_dual_args(trial);
+    memcpy(out, args, sizeof *args * (size_t)trial->func->params.count);
+    return out;
+}
+
+static double rounding_ahead(const Trial *trial, const Pair *pair, const EvalTensor *args)
+{
+    int results = pair->func->results.count;
+    const EvalTensor *at = ahead_args(trial, args);
+    const EvalTensor *wide = trial_run(trial, pair->jvp, EVAL_wide, at) + results;
+    const EvalTensor *declared = trial_run(trial, pair->jvp, EVAL_declared, at) + results;
+    double sum = 0;
+    for (int r = 0; r < results; r++) {
+        if (pair->seeded[r])
+            sum += product_rounding(wide, declared, &pair->cotangent[r]);
+        int step = dtype_is_float(ir_type_of(pair->func, pair->func->results.items[r])->dtype);
+        wide += step, declared += step;
+    }
+    return sum;
+}
+
+static double rounding_back(const Trial *trial, const Pair *pair, const EvalTensor *args)
+{
+    int results = pair->func->results.count;
+    const EvalTensor *at = back_args(trial, pair, args);
+    const EvalTensor *wide = trial_run(trial, pair->vjp, EVAL_wide, at) + results;
+    const EvalTensor *declared = trial_run(trial, pair->vjp, EVAL_declared, at) + results;
+    double sum = 0;
+    for (int p = 0; p < trial->func->params.count; p++) {
+        if (trial->active[p])
+            sum += product_rounding(wide++, declared++, &trial->tangents[p]);
+    }
+    return sum;
+}
+
+/* The most at points near by: at one the roundings of f32 may happen to be none. */
+static double rounding_of(const Trial *trial, const Pair *pair)
+{
+    enum { PLACES = 8 };
+    double most = 0;
+    for (int i = 0; i < PLACES; i++) {
+        const EvalTensor *args = trial_moved_args(trial, 1e-2 * i);
+        most = fmax(most, rounding_ahead(trial, pair, args) + rounding_back(trial, pair, args));
+    }
+    return most;
+}
+
+/* For luck, see derivatives.h. */
+#define ROUNDING_FACTOR 64
+
+static void draw_cotangents(Trial *trial, Pair *pair)
+{
+    int results = pair->func->results.count;
+    pair->cotangent = arena_array(trial->call->arena, EvalTensor, results + 1);
+    for (int r = 0; r < results; r++) {
+        if (pair->seeded[r])
+            pair->cotangent[r] = draw_cotangent(trial, *ir_type_of(pair->func, pair->func->results.items[r]));
+    }
+}
+
+/* `tangents`: of the float results of `func`, in order. */
+static double disagreement(Trial *trial, Pair *pair, const EvalTensor *tangents)
+{
+    Product ahead = {0, 0}, back = {0, 0};
+    draw_cotangents(trial, pair);
+    for (int r = 0; r < pair->func->results.count; r++) {
+        if (pair->seeded[r])
+            add_product(&ahead, &pair->cotangent[r], tangents);
+        tangents += dtype_is_float(ir_type_of(pair->func, pair->func->results.items[r])->dtype);
+    }
+    const EvalTensor *gradients =
+        trial_run(trial, pair->vjp, EVAL_wide, back_args(trial, pair, trial->args)) + pair->func->results.count;
+    for (int p = 0; p < trial->func->params.count; p++) {
         if (trial->active[p])
             add_product(&back, gradients++, &trial->tangents[p]);
     }
     double error = fabs(ahead.value - back.value), size = ahead.size + back.size;
     if (!isfinite(error))
         return INFINITY;
+    if (error > REVERSE_TOLERANCE * size) /* else it does not matter */
+        size += ROUNDING_FACTOR * rounding_of(trial, pair) / REVERSE_TOLERANCE;
     return size > 0 ? error / size : 0;
 }
 
 double reverse_try(Trial *trial, const IrFunc *jvp, const IrFunc *vjp)
 {
-    const EvalTensor *tangents = trial_run(trial, jvp, trial_dual_args(trial)) + trial->func->results.count;
-    return disagreement(trial, trial->func, vjp, trial->seeded, tangents);
+    const EvalTensor *tangents = trial_run(trial, jvp, EVAL_wide, trial_dual_args(trial)) + trial->func->results.count;
+    Pair pair = {.func = trial->func, .jvp = jvp, .vjp = vjp, .seeded = trial->seeded};
+    return disagreement(trial, &pair, tangents);
 }
 
 /* ---- where it arises ---- */
 
 typedef struct Search {
     IrFunc *func; /* with probes */
+    const IrFunc *jvp;
     ProbeList probes;
     const EvalTensor *tangents; /* of the probes */
     bool *usable;               /* by probe: its tangent is finite */
@@ -83,7 +175,8 @@ static bool is_wrong(Trial *trial, Search *search, int count)
     for (int i = 0; i < count; i++)
         seeded[i] = search->usable[i];
     const IrFunc *vjp = derive_vjp(search->func->module, search->func, trial->active, seeded, &search->unheard);
-    return vjp && disagreement(trial, search->func, vjp, seeded, search->tangents) > REVERSE_TOLERANCE;
+    Pair pair = {.func = search->func, .jvp = search->jvp, .vjp = vjp, .seeded = seeded};
+    return vjp && disagreement(trial, &pair, search->tangents) > REVERSE_TOLERANCE;
 }
 
 static Search search_begin(Trial *trial)
@@ -91,11 +184,11 @@ static Search search_begin(Trial *trial)
     Arena *arena = trial->call->arena;
     Search search = {.unheard = diag_sink_new(arena)};
     search.func = trial_probe(trial, "probed_back", &search.probes);
-    const IrFunc *jvp = derive_jvp(search.func->module, search.func, trial->active, &search.unheard);
-    int count = jvp ? search.probes.count : 0;
+    search.jvp = derive_jvp(search.func->module, search.func, trial->active, &search.unheard);
+    int count = search.jvp ? search.probes.count : 0;
     search.usable = arena_array(arena, bool, count + 1);
-    if (jvp)
-        search.tangents = trial_run(trial, jvp, trial_dual_args(trial)) + count;
+    if (search.jvp)
+        search.tangents = trial_run(trial, search.jvp, EVAL_wide, trial_dual_args(trial)) + count;
     for (int i = 0; i < count; i++)
         search.usable[i] = is_finite(&search.tangents[i]);
     return search;

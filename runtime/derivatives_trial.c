@@ -1,11 +1,15 @@
 /* What both directions of a trial do: run functions at its point, and look at the values inside. */
 #include "runtime/derivatives.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
+
+#define FINER (DBL_EPSILON / FLT_EPSILON) /* f64 than f32 */
 
 /* ---- running ---- */
 
-EvalTensor *trial_run(const Trial *trial, const IrFunc *func, const EvalTensor *args)
+EvalTensor *trial_run(const Trial *trial, const IrFunc *func, EvalMode mode, const EvalTensor *args)
 {
     Arena *arena = trial->call->arena;
     int count = func->results.count;
@@ -14,7 +18,7 @@ EvalTensor *trial_run(const Trial *trial, const IrFunc *func, const EvalTensor *
         kept[i] = eval_tensor_new(arena, *ir_type_of(func, func->results.items[i]));
     ArenaMark mark = arena_mark(arena);
     EvalTensor *results = arena_array(arena, EvalTensor, count + 1);
-    ir_eval(arena, func, EVAL_wide, args, results);
+    ir_eval(arena, func, mode, args, results);
     for (int i = 0; i < count; i++) {
         size_t elements = (size_t)ir_element_count(&kept[i].type);
         if (kept[i].integer)
@@ -24,6 +28,28 @@ EvalTensor *trial_run(const Trial *trial, const IrFunc *func, const EvalTensor *
     }
     arena_rewind(arena, mark);
     return kept;
+}
+
+EvalTensor *trial_moved_args(const Trial *trial, double step)
+{
+    Arena *arena = trial->call->arena;
+    int params = trial->func->params.count;
+    EvalTensor *moved = arena_array(arena, EvalTensor, params + 1);
+    for (int p = 0; p < params; p++) {
+        moved[p] = trial->args[p];
+        if (!trial->active[p])
+            continue;
+        moved[p] = eval_tensor_new(arena, trial->args[p].type);
+        for (int64_t i = 0; i < ir_element_count(&moved[p].type); i++)
+            moved[p].real[i] = trial->args[p].real[i] + step * trial->tangents[p].real[i];
+    }
+    return moved;
+}
+
+double trial_rounding(double wide, double declared)
+{
+    double moved = fabs(declared - wide);
+    return isfinite(moved) ? moved * FINER : 0;
 }
 
 EvalTensor *trial_dual_args(const Trial *trial)

@@ -6,7 +6,9 @@ static void push_probe(Prober *prober, IrFunc *func, const IrFunc *from, IrRef n
     const IrNode *source = ir_node(from, node);
     const IrNode *maker = source->op == OP_get ? ir_node(from, source->operands[0]) : source;
     func->at = source->span;
-    Probe probe = {.span = source->span,
+    Probe probe = {.from = from,
+                   .node = node,
+                   .span = source->span,
                    .name = source->name,
                    .derives = maker->derives,
                    .op = maker->op,

@@ -10,6 +10,8 @@
 enum { PROBE_MAX_PARTS = 2 };
 
 typedef struct Probe {
+    const IrFunc *from; /* where it stands */
+    IrRef node;
     Span span;
     const char *name;
     const char *derives;         /* the name of the op whose derivative it belongs to, or null */

@@ -39,6 +39,14 @@ static const Right rights[] = {
      "  fn call(x: f32[.., C: 2]) -> f32[..] = dot(tanh(dot(x, w, C)), v, K)\n}\n"
      "loss fit(net: Net, x0: f32[B, C: 2], progress: f32) -> f32 = mean((net(x0) - progress)^2)\n",
      "fit", 0, "B = 2", true},
+    /* derivatives that are zero, so that what is computed of them is rounding */
+    {"fn f(x: f32[T]) -> f32 {\n  let e = exp(x)\n  sum(e / sum(e))\n}\n", "f", 0, "T = 2", true},
+    {"fn f(x: f32[T: 1]) -> f32 {\n  let e = exp(x)\n  1e8 * sum(e / sum(e))\n}\n", "f", 0, "", true},
+    {"fn f(q: f32[Q, D], k: f32[S, D], m: bool[Q, S]) {\n  let s = select(m, dot(q, k, D), -inf)\n"
+     "  let e = exp(s - max(s, S))\n  sum(e / sum(e, S), S)\n}\n",
+     "f", 0, "Q = 2, D = 3, S = 4", true},
+    {"fn f(x: f32) -> f32 = (x + 1e8) - 1e8\n", "f", 0, "", true},
+    {"fn f(x: f32) -> f32 = 1e6 * ((x + 1e8) - 1e8 - x)\n", "f", 0, "", true},
 };
 enum { RIGHTS = sizeof rights / sizeof *rights };
 
@@ -87,6 +95,23 @@ static const Wrong wrongs[] = {
     {CUBE "model Net() {\n  param w: f32 = 0\n  fn call(x: f32[..]) -> f32[..] = w * cube(x)\n}\n"
           "loss l(net: Net, x0: f32[B]) -> f32 = mean((net(x0) - 1)^2)\n",
      "l", 2, 5, "the rule gives"},
+    /* the worst of several, whatever comes first: after another, beside another, in a loop */
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+          "fn f(x: f32[T]) -> f32 {\n  let p = a(x)\n  let q = cube(p)\n  sum(q)\n}\n",
+     "f", 2, 7, "the rule gives"},
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+          "fn f(x: f32[T]) -> f32 {\n  let p = cube(x)\n  let q = a(p)\n  sum(q)\n}\n",
+     "f", 2, 6, "the rule gives"},
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 3.2 * x * dx\n"
+          "fn f(x: f32[T]) -> f32 {\n  let p = cube(x)\n  let q = a(x)\n  sum(p + q)\n}\n",
+     "f", 4, 7, "the rule gives"},
+    {CUBE "fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+          "fn f(x: f32[T]) -> f32[T] {\n  var y = x\n  for i in 0..3 {\n    y = a(y)\n    y = y + cube(y)\n  }\n  y\n}\n",
+     "f", 2, 9, "the rule gives"},
+    /* what cancels makes a small mistake large, but is none */
+    {"fn a(x: f32[..]) -> f32[..] = x^2\nderivative of a(x; dx) = 2.001 * x * dx\n"
+     "fn f(x: f32[T]) -> f32[T] {\n  let p = a(x)\n  sin(p - 0.999 * x^2)\n}\n",
+     "f", 2, 4, "the rule gives"},
     /* straight through: meant so, and not the derivative of the values */
     {"fn hard(x: f32[..]) -> f32[..] = round(x)\nderivative of hard(x; dx) = dx\nfn f(x: f32[T]) -> f32 = sum(hard(3 * x) * "
      "x)\n",

@@ -25,7 +25,7 @@ static IrType partner_type(Scope *scope, const IrType *x, const Roles *roles, in
 {
     Gen *gen = scope->gen;
     int64_t sizes[IR_MAX_RANK];
-    int count = 0, order[IR_MAX_RANK], free = (int)draw_between(&gen->draws, 0, 2);
+    int count = 0, order[IR_MAX_RANK] = {0}, free = (int)draw_between(&gen->draws, 0, 2);
     for (int i = 0; i < roles->batch_count; i++)
         sizes[count++] = x->dim[roles->batch[i]];
     for (int i = 0; i < roles->sum_count; i++)
