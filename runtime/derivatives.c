@@ -8,8 +8,11 @@
 #define MOST_WORK 1.2e9
 /* Of an element that is kept: it takes longer than a product, and eight bytes. */
 #define ELEMENT_WORK 30.
-enum { MOST_TURNS = 1000 }; /* of a loop without a bound, which at made-up values may have no end */
-enum { DRAWS = 4 };         /* of points in one range, if the differences at one cannot be trusted */
+enum {
+    MOST_TURNS = 1000, /* of a loop without a bound, which at made-up values may have no end */
+    LIKELY_TURNS = 16, /* of such a loop: what counts as its work */
+};
+enum { DRAWS = 4 }; /* of points in one range, if the differences at one cannot be trusted */
 
 typedef struct DerivativesCall {
     cm_program *program;
@@ -53,7 +56,7 @@ static double work_of_node(const IrFunc *func, const IrNode *node)
     if (node->op == OP_for)
         return bound * work_of(node->callee[0]);
     if (node->op == OP_while)
-        return (bound > 0 ? bound : MOST_TURNS) * work_of(node->callee[1]);
+        return (bound > 0 ? bound : LIKELY_TURNS) * work_of(node->callee[1]);
     if (node->op == OP_if)
         return work_of(node->callee[0]) + work_of(node->callee[1]);
     if (ir_op_info[node->op].traits & TRAIT_control)
