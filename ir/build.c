@@ -240,6 +240,16 @@ IrRef ir_for(IrFunc *func, IrFunc *body, IrRef trip, int64_t bound, const IrRef 
                                   .callee = {body}});
 }
 
+IrRef ir_for_pieces(IrFunc *func, IrFunc *body, int64_t bound, IrInts whole, const IrRef *captures, int capture_count)
+{
+    IrRef trip = ir_const(func, ir_scalar(DT_i32), (double)bound);
+    return ir_emit(func, (IrNode){.op = OP_for,
+                                  .operand_count = 1 + capture_count,
+                                  .operands = join(func, &trip, 1, captures, capture_count, NULL, 0),
+                                  .attr = {ONE_INT(bound), ONE_INT(0), whole},
+                                  .callee = {body}});
+}
+
 IrRef ir_while(IrFunc *func, IrFunc *condition, IrFunc *body, int64_t bound, const IrRef *carries, int carry_count,
                const IrRef *captures, int capture_count)
 {

@@ -164,11 +164,13 @@ static void loop_carry(Loop *loop, const EvalTensor *results)
     }
 }
 
-static void store_row(EvalTensor *stack, int64_t turn, const EvalTensor *row)
+static void store_row(EvalTensor *all, int64_t turn, const EvalTensor *row)
 {
-    int64_t count = ir_element_count(&row->type);
-    for (int64_t i = 0; i < count; i++)
-        eval_store(stack, turn * count + i, eval_load(row, i));
+    IrPiece piece = ir_piece(&all->type, &row->type, turn);
+    do {
+        for (int64_t i = 0; i < piece.run; i++)
+            eval_store(all, piece.to + i, eval_load(row, piece.from + i));
+    } while (ir_piece_next(&piece));
 }
 
 static bool eval_for(Eval *eval, const IrNode *node, const EvalTensor *const *x, EvalTensor *results)

@@ -86,6 +86,8 @@ IrType ir_result_type(const IrNode *node, int index)
     IrType type = result_type(callee, index);
     if (node->op != OP_for || index < node->attr[1].items[0])
         return type;
+    if (node->attr[2].count)
+        return ir_type(type.dtype, node->attr[2].count, node->attr[2].items);
     IrType stacked = {.dtype = type.dtype, .rank = type.rank + 1, .dim = {node->attr[0].items[0]}};
     for (int i = 0; i < type.rank && i + 1 < IR_MAX_RANK; i++)
         stacked.dim[i + 1] = type.dim[i];

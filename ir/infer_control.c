@@ -46,6 +46,27 @@ static const char *want_scalar(Infer *in, const char *what, const IrType *have, 
     return arena_printf(in->arena, "the %s is %s where %s is needed", what, infer_type_text(in, have), dtype_name(dtype));
 }
 
+/* What a turn gives beside its carries: a row, or one of `bound` pieces. */
+static const char *check_row(Infer *in, int result)
+{
+    const IrNode *node = in->node;
+    const IrType *row = ir_type_of(node->callee[0], node->callee[0]->results.items[result]);
+    IrInts whole = node->attr[2];
+    if (!whole.count)
+        return row->rank == IR_MAX_RANK ? "a row has too many axes to be stacked" : NULL;
+    bool fits = row->rank == whole.count;
+    for (int axis = 0; fits && axis < row->rank; axis++)
+        fits = row->dim[axis] >= 1 && row->dim[axis] <= whole.items[axis];
+    if (!fits)
+        return arena_printf(in->arena, "result %d, %s, is no piece of the whole", result, infer_type_text(in, row));
+    IrType type = ir_result_type(node, result);
+    const char *reason = ir_check_type(&type);
+    if (!reason && ir_piece_count(&type, row) != node->attr[0].items[0])
+        reason = arena_printf(in->arena, "the whole has %lld pieces of result %d, not `bound`",
+                              (long long)ir_piece_count(&type, row), result);
+    return reason;
+}
+
 static const char *check_for(Infer *in)
 {
     const IrNode *node = in->node;
@@ -62,10 +83,10 @@ static const char *check_for(Infer *in)
         reason = want_params(in, body, 1, 1);
     if (!reason)
         reason = want_carries(in, body, 1, (int)node->attr[1].items[0]);
-    for (int i = 0; !reason && i < body->results.count; i++) {
-        if (ir_type_of(body, body->results.items[i])->rank == IR_MAX_RANK && i >= node->attr[1].items[0])
-            reason = "a row has too many axes to be stacked";
-    }
+    if (!reason && node->attr[2].count > IR_MAX_RANK)
+        reason = "the whole has too many axes";
+    for (int i = reason ? 0 : (int)node->attr[1].items[0]; !reason && i < body->results.count; i++)
+        reason = check_row(in, i);
     for (int i = 0; !reason && i < body->results.count; i++) {
         IrType type = ir_result_type(node, i);
         reason = ir_check_type(&type);

@@ -50,6 +50,22 @@ bool ir_shape_equal(const IrType *a, const IrType *b);
 int64_t ir_element_count(const IrType *type); /* the front end has refused products that overflow 2^48 */
 void ir_type_print(const IrType *type, Text *out); /* f32[8,4]; a scalar is f32 */
 
+/* ---- pieces ----
+ * The part of an array that one turn of a loop computes.  Pieces have one shape and are counted in row-major order; the last
+ * one along an axis reaches back where the size of the axis is no multiple, and what it then has in common with the one before
+ * is left as that has written it.  A row of one axis less is a piece of size 1 along the first. */
+
+typedef struct IrPiece {
+    int64_t to, from, run; /* elements that lie side by side: where in the array, where in the piece, how many */
+    int axes;              /* along which there are more such runs, the innermost first */
+    int64_t count[IR_MAX_RANK], at[IR_MAX_RANK], to_step[IR_MAX_RANK], from_step[IR_MAX_RANK];
+} IrPiece;
+
+int64_t ir_piece_count(const IrType *whole, const IrType *piece); /* of equal ranks */
+IrPiece ir_piece(const IrType *whole, const IrType *piece, int64_t turn); /* its first run */
+bool ir_piece_next(IrPiece *piece);                                       /* false: that was the last one */
+void ir_piece_store(const IrType *whole, void *to, const IrType *piece, const void *from, int64_t turn); /* dense bytes */
+
 /* ---- primitives ---- */
 
 typedef enum IrOp {
@@ -172,6 +188,8 @@ IrRef ir_put_add(IrFunc *func, IrRef base, IrRef index, IrRef updates, int axis,
 IrRef ir_call(IrFunc *func, IrFunc *callee, const IrRef *args, int count);
 IrRef ir_for(IrFunc *func, IrFunc *body, IrRef trip, int64_t bound, const IrRef *carries, int carry_count,
              const IrRef *captures, int capture_count);
+/* Its results are arrays of the sizes `whole`, of which each of `bound` turns computes a piece. */
+IrRef ir_for_pieces(IrFunc *func, IrFunc *body, int64_t bound, IrInts whole, const IrRef *captures, int capture_count);
 IrRef ir_while(IrFunc *func, IrFunc *condition, IrFunc *body, int64_t bound, const IrRef *carries, int carry_count,
                const IrRef *captures, int capture_count);
 IrRef ir_if(IrFunc *func, IrRef condition, IrFunc *yes, IrFunc *no, const IrRef *captures, int capture_count);

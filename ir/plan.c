@@ -56,7 +56,7 @@ static void print_step(const Plan *plan, const PlanStep *step, int depth, Text *
         text_printf(out, ", b%d = b%d then b%d", step->carries.items[i].slot, step->carries.items[i].init,
                     step->carries.items[i].next);
     for (int i = 0; i < step->rows.count; i++)
-        text_printf(out, ", row b%d to b%d", step->rows.items[i].value, step->rows.items[i].stack);
+        text_printf(out, ", row b%d to b%d", step->rows.items[i].value, step->rows.items[i].whole);
     text_puts(out, "\n");
     print_part(plan, "test", step->test, depth + 1, out);
     print_part(plan, "do", step->body, depth + 1, out);

@@ -27,13 +27,13 @@ typedef struct PlanSteps PlanSteps;
 
 /* Loops: the body's steps read and write fixed buffers. Carries: before the loop each `carry.init` is copied to `carry.slot`,
  * after each turn `carry.next` is copied to `carry.slot` (copies that the planner could alias away are left out).
- * FOR writes the turn's number to `counter` (i32) before each turn; rows of stacked results are written by copying
- * `row.value` to `row.stack` at turn * bytes. */
+ * FOR writes the turn's number to `counter` (i32) before each turn; after it `row.value` is copied to its place in
+ * `row.whole` (ir_piece). */
 typedef struct PlanCarry {
     int init, slot, next; /* buffers */
 } PlanCarry;
 typedef struct PlanRow {
-    int value, stack;
+    int value, whole;
 } PlanRow;
 
 typedef struct PlanStep {

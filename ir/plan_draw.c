@@ -78,7 +78,7 @@ static void visit_step(Drawing *drawing, int box, const PlanStep *step, Visit *v
         visit(drawing, box, step->carries.items[i].slot, true);
     }
     for (int i = 0; i < step->rows.count; i++)
-        visit(drawing, box, step->rows.items[i].stack, true);
+        visit(drawing, box, step->rows.items[i].whole, true);
     visit_steps(drawing, box, step->test, visit);
     visit_steps(drawing, box, step->body, visit);
     visit_steps(drawing, box, step->otherwise, visit);

@@ -160,11 +160,15 @@ void ir_text_ints(Text *out, IrInts ints)
 static void print_attrs(Text *out, const IrNode *node)
 {
     const char *const *names = ir_op_info[node->op].attrs;
+    bool any = false;
     for (int i = 0; i < IR_MAX_ATTRS && names[i]; i++) {
-        text_printf(out, "%s%s=", i ? ", " : " {", names[i]);
+        if (!node->attr[i].count)
+            continue;
+        text_printf(out, "%s%s=", any ? ", " : " {", names[i]);
         ir_text_ints(out, node->attr[i]);
+        any = true;
     }
-    text_puts(out, names[0] ? "}" : "");
+    text_puts(out, any ? "}" : "");
 }
 
 static void print_node(Printer *printer, IrRef ref)

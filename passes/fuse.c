@@ -130,6 +130,13 @@ static void lower_body(Lowering *lowering, const Fuse *fuse, const IrNode *node,
         list_push(lowering->arena, &step->rows, ((PlanRow){results[i], -1}));
 }
 
+/* So that no row of its results is left out.  Numbers that loops read are literals here. */
+static bool has_every_turn(const Fuse *fuse, const IrNode *node)
+{
+    const IrNode *trip = ir_node(fuse->func, node->operands[0]);
+    return trip->op == OP_literal && *(const int32_t *)trip->data >= node->attr[0].items[0];
+}
+
 static void lower_for(Lowering *lowering, Fuse *fuse, const IrNode *node, int *results, PlanSteps *steps)
 {
     int carry_count = (int)node->attr[1].items[0];
@@ -143,10 +150,14 @@ static void lower_for(Lowering *lowering, Fuse *fuse, const IrNode *node, int *r
     for (int i = 0; i < carry_count; i++)
         results[i] = frame.slots[i];
     for (int i = 0; i < step.rows.count; i++) {
-        int stack = add_buffer(lowering, PLACE_ARENA, ir_result_type(node, carry_count + i), "rows");
-        results[carry_count + i] = step.rows.items[i].stack = stack;
+        int *whole = &results[carry_count + i];
+        if (*whole < 0)
+            *whole = add_buffer(lowering, PLACE_ARENA, ir_result_type(node, carry_count + i), "rows");
+        step.rows.items[i].whole = *whole;
+        if (has_every_turn(fuse, node))
+            continue;
         PlanStep *fill = add_step(lowering, steps, STEP_FILL_ZERO, node->span);
-        list_push(lowering->arena, &fill->args, stack);
+        list_push(lowering->arena, &fill->args, *whole);
     }
     list_push(lowering->arena, &steps->list, step);
 }
@@ -190,11 +201,19 @@ static void lower_if(Lowering *lowering, Fuse *fuse, const IrNode *node, int *re
     list_push(lowering->arena, &steps->list, step);
 }
 
-/* Control nodes are not values: the buffers of their results are given to the `get` nodes that read them. */
+/* Control nodes are not values: the buffers of their results are given to the `get` nodes that read them, but for those of
+ * rows that have to be somewhere. */
 static void lower_control(Lowering *lowering, Fuse *fuse, IrRef ref, PlanSteps *steps)
 {
     const IrNode *node = ir_node(fuse->func, ref);
     int *results = arena_array(lowering->arena, int, ir_result_count(node) + 1);
+    for (int i = 0; i < ir_result_count(node); i++)
+        results[i] = -1;
+    for (IrRef other = ref + 1; other < fuse->func->nodes.count; other++) {
+        const IrNode *get = ir_node(fuse->func, other);
+        if (get->op == OP_get && get->operands[0] == ref && fuse->node[other].buffer >= 0)
+            results[get->attr[0].items[0]] = fuse->node[other].buffer;
+    }
     switch (node->op) {
     case OP_for:
         lower_for(lowering, fuse, node, results, steps);

@@ -142,6 +142,23 @@ static void store_base(Fuse *fuse, IrRef ref)
     store(fuse, ref);
 }
 
+/* Items picked from picked items are read in one step: what is picked from lies below.  Shapes in between may change. */
+static void store_picked(Fuse *fuse, IrRef ref)
+{
+    for (;;) {
+        const IrNode *node = ir_node(fuse->func, ref);
+        IrRef below = node->operand_count ? node->operands[0] : -1;
+        bool reshaped = node->op == OP_reshape && ir_node(fuse->func, below)->op == OP_take &&
+                        fuse_reshape_splits(ir_type_of(fuse->func, below), &node->type);
+        if (node->op == OP_take)
+            return; /* has had what it needs stored */
+        if (!reshaped && node->op != OP_slice)
+            break;
+        ref = below;
+    }
+    store(fuse, ref);
+}
+
 static void store_operands(Fuse *fuse, const IrNode *node)
 {
     if (is_control(node)) {
@@ -150,7 +167,9 @@ static void store_operands(Fuse *fuse, const IrNode *node)
     } else if (ir_op_info[node->op].traits & TRAIT_contract) {
         store_base(fuse, node->operands[0]);
         store_base(fuse, node->operands[1]);
-    } else if (node->op == OP_take || node->op == OP_random_bits || node->op == OP_random_at) {
+    } else if (node->op == OP_take) {
+        store_picked(fuse, node->operands[0]);
+    } else if (node->op == OP_random_bits || node->op == OP_random_at) {
         store(fuse, node->operands[0]);
     } else if (node->op == OP_fold_in) {
         store(fuse, node->operands[0]);

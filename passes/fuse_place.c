@@ -1,7 +1,8 @@
 /* Fusion: results computed right where they have to be.
  *
- * A result may be computed in its output's memory; where that is the memory of an input (an update in place), only if
- * every other kernel that reads the input has run by then, and the computing kernel reads it at the written point only. */
+ * A result may be computed in its output's memory, by a kernel or row by row by a loop; where that is the memory of an input
+ * (an update in place), only if every other kernel that reads the input has run by then, and the computing kernel reads it at
+ * the written point only. */
 #include "passes/fuse_internal.h"
 
 static IrRef param_with_buffer(const Fuse *fuse, const int *params, int buffer)
@@ -36,16 +37,24 @@ static bool is_free(const Fuse *fuse, int count, int buffer)
     return true;
 }
 
+/* Turns of a loop leave their rows right in an output. */
+static bool is_of_rows(const Fuse *fuse, IrRef result)
+{
+    const IrNode *node = ir_node(fuse->func, result);
+    const IrNode *of = node->op == OP_get ? ir_node(fuse->func, node->operands[0]) : node;
+    return of->op == OP_for && node->attr[0].items[0] >= of->attr[1].items[0];
+}
+
 void fuse_place_results(Fuse *fuse, const int *params, const int *wanted)
 {
     for (int i = 0; i < fuse->func->results.count; i++) {
         IrRef result = fuse->func->results.items[i];
         FuseNode *info = &fuse->node[result];
-        bool control = (ir_op_info[ir_node(fuse->func, result)->op].traits & TRAIT_control) != 0;
-        if (!info->stored || control || info->buffer >= 0 || !is_free(fuse, i, wanted[i]))
+        bool rows = is_of_rows(fuse, result);
+        if ((!info->stored && !rows) || info->buffer >= 0 || !is_free(fuse, i, wanted[i]))
             continue;
         IrRef param = param_with_buffer(fuse, params, wanted[i]);
-        if (param < 0 || may_overwrite(fuse, result, param))
+        if (param < 0 || (!rows && may_overwrite(fuse, result, param)))
             info->buffer = wanted[i];
     }
 }

@@ -311,7 +311,7 @@ static KRef value_of_take(StageBuilder *builder, const IrNode *node, const FuseI
         place = push_op(builder, OP_cast, DT_i32, place, -1);
     of_operand.dynamic[axis] = place;
     KRef inside = push_and(builder, guard, push_inside(builder, place, type->dim[axis]));
-    return fuse_load(builder, node->operands[0], &of_operand, inside);
+    return fuse_value(builder, node->operands[0], &of_operand, inside);
 }
 
 static KRef random_word(StageBuilder *builder, const IrNode *node, KRef counter)

@@ -56,7 +56,7 @@ static void touch_borders(Placing *placing, const PlanStep *step, bool entering)
     for (int i = 0; i < step->rows.count; i++) {
         if (!entering)
             touch(placing, step->rows.items[i].value);
-        touch(placing, step->rows.items[i].stack);
+        touch(placing, step->rows.items[i].whole);
     }
 }
 
@@ -114,10 +114,10 @@ static void find_lifetimes(Placing *placing)
     }
 }
 
-static bool stacks_into(const PlanStep *step, int buffer)
+static bool writes_rows_to(const PlanStep *step, int buffer)
 {
     for (int i = 0; i < step->rows.count; i++)
-        if (step->rows.items[i].stack == buffer)
+        if (step->rows.items[i].whole == buffer)
             return true;
     return false;
 }
@@ -130,7 +130,7 @@ static void move_to_lanes(Placing *placing)
         LoopSpan loop = placing->loops.items[i];
         for (int j = 0; loop.step->parallel && j < plan->buffers.count; j++) {
             PlanBuffer *buffer = &plan->buffers.items[j];
-            bool inside = buffer->first >= loop.start && buffer->last <= loop.end && !stacks_into(loop.step, j);
+            bool inside = buffer->first >= loop.start && buffer->last <= loop.end && !writes_rows_to(loop.step, j);
             if (inside && buffer->place == PLACE_ARENA)
                 buffer->place = PLACE_LANE;
         }

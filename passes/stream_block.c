@@ -2,9 +2,19 @@
  */
 #include "passes/stream_internal.h"
 
-#include <string.h>
+typedef struct Block {
+    const Family *family;
+    int level;
+    IrFunc *into;
+    IrRef *value;         /* of each node of the program that is computed here, or -1 */
+    StreamSlices *inputs; /* what comes from outside, cut to the block */
+    int64_t rows;         /* of this block */
+    IrRef *coordinate;
+} Block;
 
-static IrType block_type(const StreamBlock *block, IrType type, const Roles *roles)
+static IrRef block_value(Block *block, IrRef ref);
+
+static IrType block_type(const Block *block, IrType type, const Roles *roles)
 {
     for (int axis = 0; axis < type.rank; axis++) {
         int role = roles->axis[axis];
@@ -17,7 +27,7 @@ static IrType block_type(const StreamBlock *block, IrType type, const Roles *rol
 /* ---- nodes ---- */
 
 /* Numbers along a streamed axis go on from block to block. */
-static IrRef leaf_value(StreamBlock *block, const IrNode *node, const Roles *roles)
+static IrRef leaf_value(Block *block, const IrNode *node, const Roles *roles)
 {
     IrType type = block_type(block, node->type, roles);
     block->into->at = node->span;
@@ -31,13 +41,13 @@ static IrRef leaf_value(StreamBlock *block, const IrNode *node, const Roles *rol
     return ir_binary(block->into, OP_add, within, ir_broadcast_scalar(block->into, first, &type));
 }
 
-static IrRef operand_value(StreamBlock *block, IrRef ref, int index)
+static IrRef operand_value(Block *block, IrRef ref, int index)
 {
     const Family *family = block->family;
     const IrNode *node = ir_node(family->func, ref);
     IrRef operand = node->operands[index];
     if (stream_in_loop(family, operand, block->level))
-        return stream_value(block, operand);
+        return block_value(block, operand);
     Roles roles = stream_cut_roles(family, node, &family->node[ref], index);
     if (stream_is_leaf(ir_node(family->func, operand)))
         return leaf_value(block, ir_node(family->func, operand), &roles);
@@ -47,7 +57,7 @@ static IrRef operand_value(StreamBlock *block, IrRef ref, int index)
     return -1; /* not reached: all of them are among the inputs */
 }
 
-static IrRef copy_cut(StreamBlock *block, IrRef ref, const Roles *roles)
+static IrRef copy_cut(Block *block, IrRef ref, const Roles *roles)
 {
     IrNode node = *ir_node(block->family->func, ref);
     IrRef *operands = arena_array(block->into->module->arena, IrRef, node.operand_count + 1);
@@ -60,7 +70,7 @@ static IrRef copy_cut(StreamBlock *block, IrRef ref, const Roles *roles)
 }
 
 /* The numbers that the elements of a block have in the whole array. */
-static IrRef element_numbers(StreamBlock *block, const IrNode *node, const Roles *roles)
+static IrRef element_numbers(Block *block, const IrNode *node, const Roles *roles)
 {
     IrType type = ir_with_dtype(node->type, DT_u32), own = block_type(block, type, roles);
     IrRef numbers = ir_const(block->into, own, 0);
@@ -74,7 +84,7 @@ static IrRef element_numbers(StreamBlock *block, const IrNode *node, const Roles
     return numbers;
 }
 
-static IrRef random_value(StreamBlock *block, IrRef ref, const Roles *roles)
+static IrRef random_value(Block *block, IrRef ref, const Roles *roles)
 {
     const IrNode *node = ir_node(block->family->func, ref);
     IrRef operands[2] = {operand_value(block, ref, 0), element_numbers(block, node, roles)};
@@ -83,7 +93,7 @@ static IrRef random_value(StreamBlock *block, IrRef ref, const Roles *roles)
     return ir_emit(block->into, drawn);
 }
 
-IrRef stream_value(StreamBlock *block, IrRef ref)
+static IrRef block_value(Block *block, IrRef ref)
 {
     const IrNode *node = ir_node(block->family->func, ref);
     const Roles *roles = &block->family->node[ref].roles;
@@ -97,4 +107,20 @@ IrRef stream_value(StreamBlock *block, IrRef ref)
     else
         value = copy_cut(block, ref, roles);
     return block->value[ref] = value;
+}
+
+void stream_compute_block(const StreamLoop *loop, IrFunc *func, StreamSlices *inputs, IrRef *coordinate, int64_t rows,
+                          IrRef *out)
+{
+    Block block = {.family = loop->family,
+                   .level = loop->level,
+                   .into = func,
+                   .value = arena_array(loop->arena, IrRef, loop->family->func->nodes.count + 1),
+                   .inputs = inputs,
+                   .rows = rows,
+                   .coordinate = coordinate};
+    for (IrRef ref = 0; ref < loop->family->func->nodes.count; ref++)
+        block.value[ref] = -1;
+    for (int i = 0; i < loop->outputs.count; i++)
+        out[i] = block_value(&block, loop->outputs.items[i]);
 }

@@ -21,6 +21,16 @@ bool stream_is_streamed(const Family *family, int role)
     return role >= 0 && role <= family->row;
 }
 
+bool stream_has_rows_and_columns(const Family *family, const Roles *roles)
+{
+    bool rows = false, columns = false;
+    for (int axis = 0; axis < IR_MAX_RANK; axis++) {
+        rows |= roles->axis[axis] == family->row;
+        columns |= roles->axis[axis] > family->row;
+    }
+    return rows && columns;
+}
+
 int64_t stream_task_count(const Family *family)
 {
     int64_t tasks = 1;
@@ -151,16 +161,6 @@ static bool has_every_element(const Family *family, IrRef a, IrRef b)
     return ir_element_count(ir_type_of(family->func, a)) == ir_element_count(ir_type_of(family->func, b));
 }
 
-static bool has_rows_and_columns(const Family *family, const Roles *roles)
-{
-    bool rows = false, columns = false;
-    for (int axis = 0; axis < IR_MAX_RANK; axis++) {
-        rows |= roles->axis[axis] == family->row;
-        columns |= roles->axis[axis] > family->row;
-    }
-    return rows && columns;
-}
-
 /* A contraction is made once and not in each task: it is no part. */
 static void look_at_operand(Finding *finding, IrRef ref, int index)
 {
@@ -171,7 +171,7 @@ static void look_at_operand(Finding *finding, IrRef ref, int index)
         return;
     if (has_every_element(family, node->operands[index], ref) && family->node[ref].class == STREAM_tile)
         mark(finding, node->operands[index], STREAM_tile, &wanted);
-    else if (operand->op != OP_dot && has_rows_and_columns(family, &wanted))
+    else if (operand->op != OP_dot && stream_has_rows_and_columns(family, &wanted))
         mark(finding, node->operands[index], STREAM_part, &wanted);
 }
 

@@ -14,6 +14,8 @@
  *   stream_ports.c   what each loop reads and gives
  *   stream_block.c   the values of one block
  *   stream_loop.c    the loop over tasks (batch, heads), the loop over blocks of rows, and what comes out of them
+ *   stream_pieces.c  loops for what comes out with rows and columns, as the gradient of a bias does
+ *   stream_cut.c     what a turn of a loop works on
  *   stream_factor.c  factors that leave contractions
  *   stream.c         the pass
  */
@@ -81,6 +83,8 @@ typedef struct Family {
  * of each node.  False: its axes do not fit together. */
 bool stream_find(Family *family, const IrFunc *func, const IrRefs *users, IrRef seed, bool left_rows);
 bool stream_is_streamed(const Family *family, int role); /* a task or the rows */
+bool stream_has_rows_and_columns(const Family *family, const Roles *roles);
+bool stream_same_roles(const Roles *a, const Roles *b);
 int64_t stream_task_count(const Family *family);
 /* How a block has an operand of a node: the roles of its axes that are tasks or rows. */
 Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNode *own, int index);
@@ -92,25 +96,38 @@ void stream_ports(Family *family);                               /* fills family
 int stream_place(IrInts axes, int64_t axis);                     /* of the axis among them, or -1 */
 bool stream_is_leaf(const IrNode *node);                         /* made where it is needed */
 
-/* ---- one block ---- */
-
-typedef struct StreamBlock {
-    const Family *family;
-    int level;
-    IrFunc *into;
-    IrRef *value;         /* of each node of the program that is computed here, or -1 */
-    StreamSlices *inputs; /* what comes from outside, cut to the block */
-    int64_t rows;         /* of this block */
-    IrRef *coordinate;    /* by role, tasks and rows: an i32 scalar, the first place of the block; -1: 0 */
-} StreamBlock;
-
-IrRef stream_value(StreamBlock *block, IrRef ref);
-bool stream_same_roles(const Roles *a, const Roles *b);
-
 /* ---- loops ---- */
 
-/* Writes the loop of `level` to `into`; `map` has the arrays that it reads, and gets what it computes. */
+typedef struct StreamLoop {
+    const Family *family;
+    Arena *arena;
+    int level;
+    int64_t tasks; /* how many, all task axes together */
+    IrRefs outputs;
+    StreamSlices inputs; /* with the values that they have in the function being written */
+} StreamLoop;
+
+/* Writes the loops of `level` to `into`; `map` has the arrays that they read, and gets what they compute. */
 void stream_loop(const Family *family, int level, IrFunc *into, IrRef *map);
+/* Those of its outputs that have rows and columns. */
+void stream_pieces(const StreamLoop *loop, const IrRefs *outputs, IrFunc *into, IrRef *map);
+/* The outputs for one block of `rows`.  `coordinate`: by role, tasks and rows, an i32 scalar, the first place; -1: 0. */
+void stream_compute_block(const StreamLoop *loop, IrFunc *func, StreamSlices *inputs, IrRef *coordinate, int64_t rows,
+                          IrRef *out);
+
+/* ---- what a turn works on ---- */
+
+int stream_axis_of(const Roles *roles, int role); /* or -1 */
+IrRef stream_scalar(IrFunc *func, int64_t value);
+/* The digits of a number, an i32 scalar, of which digit i has size[i] values, the last one the fastest; -1 where that is 1. */
+void stream_digits(IrFunc *func, IrRef number, const int64_t *size, int count, IrRef *digit);
+IrRef stream_cut(IrFunc *func, IrRef x, int axis, int64_t start, int64_t stop);
+void stream_pick_tasks(const Family *family, IrFunc *func, StreamSlices *inputs, const IrRef *coordinate);
+void stream_pick_rows(const Family *family, IrFunc *func, StreamSlices *inputs, IrRef first); /* a block from `first` on */
+StreamSlices stream_copy_slices(Arena *arena, const StreamSlices *slices);
+/* Gives `body` a param for each, of the type that it has in `around`, which becomes its value. */
+void stream_take_params(const Family *family, const IrFunc *around, IrFunc *body, StreamSlices *inputs);
+
 /* Takes what is the same along rows or columns out of the contractions and sums of a loop's body. */
 void stream_factor(IrFunc *body);
 

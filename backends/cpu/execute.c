@@ -192,13 +192,17 @@ static void enter_loop(const Lane *lane, const PlanStep *step)
         copy_buffer(lane, step->carries.items[i].slot, step->carries.items[i].init);
 }
 
+static void store_row(const Lane *lane, const PlanRow *row, int64_t turn)
+{
+    const PlanBuffer *buffers = lane->instance->executable->plan->buffers.items;
+    ir_piece_store(&buffers[row->whole].type, lane->address[row->whole], &buffers[row->value].type, lane->address[row->value],
+                   turn);
+}
+
 static void end_turn(const Lane *lane, const PlanStep *step, int64_t turn)
 {
-    for (int i = 0; i < step->rows.count; i++) {
-        const PlanRow *row = &step->rows.items[i];
-        int64_t bytes = bytes_of(lane, row->value);
-        memcpy((unsigned char *)lane->address[row->stack] + turn * bytes, lane->address[row->value], (size_t)bytes);
-    }
+    for (int i = 0; i < step->rows.count; i++)
+        store_row(lane, &step->rows.items[i], turn);
     for (int i = 0; i < step->carries.count; i++)
         copy_buffer(lane, step->carries.items[i].slot, step->carries.items[i].next);
 }

@@ -146,7 +146,11 @@ static const Stored stored[] = {{"one_head", 65},
                                 {"picked_cross_entropy", 39},
                                 {"mean_cross_entropy", 39},
                                 {"masked_classes", 39},
-                                {"looked_up", 130}};
+                                {"looked_up", 130},
+                                {"bias_of_heads", 130},
+                                {"bias_of_all", 130},
+                                {"bias_last", 130},
+                                {"weights_returned", 78}};
 
 START_TEST(scores_are_not_stored)
 {

@@ -12,7 +12,7 @@ typedef struct Trained {
 static const Trained trained[] = {
     {"sct", "sct_line", 0.3, 0.5 * 0.5, 0.006, 0.005}, /* s / sigma_data times noise of deviation sigma_data */
     {"mean_flow", "mean_flow_line", 0.3, 0.25, 0.006, 0.015},
-    {"ect_3", "ect_line", 0, 0.4683, 0.06, 0.012},
+    {"ect_3", "ect_line", 0, 0.4683, 0.012, 0.012},
 };
 
 static double number_of(const cm_parameters *set, const char *name)

@@ -25,8 +25,9 @@ static void plan_run_turn(const PlanRun *run, const PlanStep *step, int64_t turn
     plan_run_steps(run, step->body);
     for (int i = 0; i < step->rows.count; i++) {
         const PlanRow *row = &step->rows.items[i];
-        size_t bytes = (size_t)run->plan->buffers.items[row->value].bytes;
-        memcpy((char *)run->address[row->stack] + (size_t)turn * bytes, run->address[row->value], bytes);
+        const PlanBuffer *buffers = run->plan->buffers.items;
+        ir_piece_store(&buffers[row->whole].type, run->address[row->whole], &buffers[row->value].type,
+                       run->address[row->value], turn);
     }
     for (int i = 0; i < step->carries.count; i++)
         plan_run_copy(run, step->carries.items[i].slot, step->carries.items[i].next);
