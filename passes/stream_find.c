@@ -90,6 +90,19 @@ static Roles take_operand_roles(const Family *family, const IrNode *node, int si
     return found;
 }
 
+/* By the roles of what is added; the table itself is made anew in each block. */
+static Roles put_operand_roles(const Family *family, const IrNode *node, int index)
+{
+    int axis = (int)node->attr[0].items[0], batch = (int)node->attr[1].items[0];
+    const Roles *added = &family->node[node->operands[2]].roles;
+    Roles found = no_roles();
+    if (index == 2)
+        return *added;
+    for (int i = 0; i < ir_type_of(family->func, node->operands[1])->rank; i++)
+        found.axis[i] = added->axis[i < batch ? i : axis + i - batch];
+    return found;
+}
+
 /* None for axes that vanish. */
 static Roles operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles)
 {
@@ -100,6 +113,10 @@ static Roles operand_roles(const Family *family, const IrNode *node, int index, 
         return dot_operand_roles(family, node, index, roles);
     if (node->op == OP_take)
         return take_operand_roles(family, node, index, roles);
+    if (node->op == OP_put_add && index)
+        return put_operand_roles(family, node, index);
+    if (node->op == OP_put_add)
+        return *roles;
     const IrType *type = ir_type_of(family->func, node->operands[index]);
     for (int axis = 0; axis < type->rank; axis++) {
         if (node->op == OP_broadcast)
@@ -186,6 +203,8 @@ static void look_at_users(Finding *finding, IrRef ref)
         if (reader->op == OP_transpose)
             for (int axis = 0; axis < reader->type.rank; axis++)
                 given.axis[axis] = roles.axis[reader->attr[0].items[axis]];
+        if (reader->op == OP_put_add && reader->operands[2] == ref)
+            look_at_operand(finding, user, 1);
         if (reader->op == OP_transpose || (ir_op_info[reader->op].traits & TRAIT_pointwise))
             mark(finding, user, STREAM_tile, &given);
     }

@@ -102,7 +102,8 @@ typedef struct StreamLoop {
     const Family *family;
     Arena *arena;
     int level;
-    int64_t tasks; /* how many, all task axes together */
+    int64_t tasks;   /* how many, all task axes together */
+    bool tasks_wait; /* for one another: sums over tasks are carried */
     IrRefs outputs;
     StreamSlices inputs; /* with the values that they have in the function being written */
 } StreamLoop;

@@ -116,6 +116,21 @@ static void dot_result(const Family *family, const IrNode *node, Result *result)
     free_axes(family, node, 1, &next, result);
 }
 
+/* Tiles that are added to zeros.  What is added at places of an axis vanishes in the axis that they stand for. */
+static void put_result(const Family *family, const IrNode *node, Result *result)
+{
+    const IrNode *base = ir_node(family->func, node->operands[0]);
+    const StreamNode *added = operand_of(family, node, 2);
+    int axis = (int)node->attr[0].items[0], batch = (int)node->attr[1].items[0];
+    int places = ir_type_of(family->func, node->operands[1])->rank - batch;
+    result->unfit |= base->op != OP_const || base->value != 0 || added->class != STREAM_tile;
+    for (int i = 0; i < node->type.rank; i++)
+        if (i != axis)
+            give_role(result, i, added->roles.axis[i < axis ? i : i + places - 1]);
+    for (int i = axis; i < axis + places; i++)
+        result->sums |= stream_is_streamed(family, added->roles.axis[i]);
+}
+
 static void same_roles(const Family *family, const IrNode *node, Result *result)
 {
     bool first = true;
@@ -139,6 +154,8 @@ static Result result_of(const Family *family, const IrNode *node)
         same_roles(family, node, &result);
     else if (node->op == OP_dot)
         dot_result(family, node, &result);
+    else if (node->op == OP_put_add)
+        put_result(family, node, &result);
     else if ((traits & TRAIT_reduce) && node->op != OP_cumsum)
         reduce_result(family, node, &result);
     else if (node->op == OP_broadcast)

@@ -29,6 +29,25 @@ static bool is_summed_over_tasks(const StreamLoop *loop, int output)
     return true;
 }
 
+/* Added up from task to task, which then have to wait for one another. */
+static bool is_carried(const StreamLoop *loop, int output)
+{
+    return loop->tasks_wait && is_summed_over_tasks(loop, output);
+}
+
+/* Sums over tasks are better taken behind the loop, of what each task gives, unless that is more than the loop reads. */
+static bool tasks_wait(const StreamLoop *loop)
+{
+    const IrFunc *func = loop->family->func;
+    int64_t read = 0, given = 0;
+    for (int i = 0; i < loop->inputs.count; i++)
+        read += ir_element_count(ir_type_of(func, loop->inputs.items[i].ref));
+    for (int i = 0; i < loop->outputs.count; i++)
+        if (is_summed_over_tasks(loop, i))
+            given += loop->tasks * ir_element_count(ir_type_of(func, loop->outputs.items[i]));
+    return given > read;
+}
+
 /* ---- one block, and the loop over blocks ---- */
 
 static void cut_rows(const StreamLoop *loop, IrFunc *func, StreamSlices *inputs, int64_t start, int64_t stop)
@@ -177,7 +196,7 @@ static IrFunc *task_body(const StreamLoop *loop, const IrFunc *around)
     IrRef *carried = arena_array(loop->arena, IrRef, count + 1), *out = arena_array(loop->arena, IrRef, count + 1);
     for (int i = 0; i < count; i++) {
         IrType type = *ir_type_of(loop->family->func, loop->outputs.items[i]);
-        carried[i] = is_summed_over_tasks(loop, i) ? ir_param(body, type, "sum") : -1;
+        carried[i] = is_carried(loop, i) ? ir_param(body, type, "sum") : -1;
     }
     StreamSlices inputs = stream_copy_slices(loop->arena, &loop->inputs);
     stream_take_params(loop->family, around, body, &inputs);
@@ -227,13 +246,13 @@ static void loop_over_tasks(const StreamLoop *loop, IrFunc *into, IrRef *out)
     for (int i = 0; i < count; i++)
         arrays[i] = loop->inputs.items[i].value;
     for (int i = 0; i < loop->outputs.count; i++)
-        if (is_summed_over_tasks(loop, i))
+        if (is_carried(loop, i))
             list_push(loop->arena, &carries, ir_const(into, *ir_type_of(loop->family->func, loop->outputs.items[i]), 0));
     IrFunc *body = task_body(loop, into);
     IrRef node = ir_for(into, body, stream_scalar(into, loop->tasks), loop->tasks, carries.items, carries.count, arrays, count);
     int row = carries.count;
     for (int i = 0; i < loop->outputs.count; i++) {
-        bool sum = is_summed_over_tasks(loop, i);
+        bool sum = is_carried(loop, i);
         out[i] = ir_get(into, node, sum ? next++ : row++);
         if (!sum)
             out[i] = place_tasks(loop, into, i, out[i]);
@@ -268,6 +287,7 @@ void stream_loop(const Family *family, int level, IrFunc *into, IrRef *map)
     for (int i = 0; i < loop.inputs.count; i++)
         loop.inputs.items[i].value = map[loop.inputs.items[i].ref];
     into->at = ir_node(family->func, ports->outputs.items[0])->span;
+    loop.tasks_wait = tasks_wait(&loop);
     if (loop.outputs.count)
         compute_tasks(&loop, into, map);
     stream_pieces(&loop, &pieces, into, map);

@@ -150,6 +150,9 @@ static const Stored stored[] = {{"one_head", 65},
                                 {"bias_of_heads", 130},
                                 {"bias_of_all", 130},
                                 {"bias_last", 130},
+                                {"own_table", 130},
+                                {"shared_table", 130},
+                                {"table_of_places", 130},
                                 {"weights_returned", 78}};
 
 START_TEST(scores_are_not_stored)
