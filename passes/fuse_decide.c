@@ -159,6 +159,24 @@ static void store_picked(Fuse *fuse, IrRef ref)
     store(fuse, ref);
 }
 
+static bool is_comparison(const IrNode *node)
+{
+    return node->op == OP_eq || node->op == OP_ne || node->op == OP_lt || node->op == OP_le;
+}
+
+/* What is compared with the largest or least of itself is computed once: made again in another kernel, where its roundings may
+ * be others, it might not find itself. */
+static void store_compared(Fuse *fuse, const IrNode *node)
+{
+    for (int side = 0; side < 2; side++) {
+        const IrNode *other = ir_node(fuse->func, node->operands[!side]);
+        while (other->op == OP_broadcast || other->op == OP_reshape)
+            other = ir_node(fuse->func, other->operands[0]);
+        if ((other->op == OP_reduce_max || other->op == OP_reduce_min) && other->operands[0] == node->operands[side])
+            store_base(fuse, node->operands[side]);
+    }
+}
+
 static void store_operands(Fuse *fuse, const IrNode *node)
 {
     if (is_control(node)) {
@@ -171,6 +189,8 @@ static void store_operands(Fuse *fuse, const IrNode *node)
         store_picked(fuse, node->operands[0]);
     } else if (node->op == OP_random_bits || node->op == OP_random_at) {
         store(fuse, node->operands[0]);
+    } else if (is_comparison(node)) {
+        store_compared(fuse, node);
     } else if (node->op == OP_fold_in) {
         store(fuse, node->operands[0]);
         store(fuse, node->operands[1]);

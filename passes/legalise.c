@@ -7,9 +7,17 @@
 
 enum { SMALL_CONSTANT = 64 }; /* elements */
 
+/* Rounded to its type, of which registers may have more bits. */
+static IrRef rounded(IrFunc *func, IrRef x)
+{
+    DType dtype = ir_type_of(func, x)->dtype;
+    return dtype == DT_f16 || dtype == DT_bf16 ? ir_cast(func, ir_cast(func, x, DT_f32), dtype) : x;
+}
+
 /* The first of the places where the maximum stands: the least index among them. */
 static IrRef rewrite_argmax(IrFunc *func, const IrNode *node, IrRef x)
 {
+    x = rounded(func, x);
     IrType type = *ir_type_of(func, x);
     int64_t axis = node->attr[0].items[0];
     IrRef largest = ir_reduce(func, OP_reduce_max, x, &axis, 1);
