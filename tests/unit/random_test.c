@@ -106,13 +106,14 @@ static IrRef with_noise(IrFunc *func, IrRef x, double roundings, Draws *draws)
 }
 
 /* How many terms an element of a sum has, as a mean (of a contraction, which adds in several chains, fewer): so many roundings
- * a term meets on its way. */
+ * a term meets on its way.  put_add adds in memory, where what is rounded is the sum so far, as large as all of them. */
 static double terms_of(const IrFunc *func, const IrNode *node)
 {
     double most = 1;
     for (int i = 0; i < node->operand_count; i++)
         most = fmax(most, (double)ir_element_count(ir_type_of(func, node->operands[i])));
-    return fmax(1, most / fmax(1, (double)ir_element_count(&node->type)));
+    double terms = fmax(1, most / fmax(1, (double)ir_element_count(&node->type)));
+    return node->op == OP_put_add ? terms * terms : terms;
 }
 
 /* Noise on each result that is rounded; on the terms of a sum, which are rounded as they are added. */
