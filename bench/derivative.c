@@ -15,7 +15,7 @@ typedef struct Cost {
 
 static const Cost costs[] = {
     {KERNELS, "attention_forward", "attention_forward", 1, 0},
-    {KERNELS, "attention_jvp", "attention_forward", 0, 0},
+    {KERNELS, "attention_jvp", "attention_forward", 0, 3.2},
     {KERNELS, "attention_jvp", "attention_jvp", 1, 0},
     {KERNELS, "attention_grad", "attention_forward", 0, 0},
     {NETWORKS, "unet_forward", NULL, 0, 0},
@@ -91,7 +91,7 @@ typedef struct Contest {
 } Contest;
 
 static const Contest contests[] = {
-    {KERNELS, "attention_forward", 0}, {KERNELS, "attention_jvp", 0}, {KERNELS, "attention_grad", 0},
+    {KERNELS, "attention_forward", 1}, {KERNELS, "attention_jvp", 1}, {KERNELS, "attention_grad", 0},
     {NETWORKS, "unet_forward", 0},     {NETWORKS, "unet_jvp", 1},     {NETWORKS, "unet_grad", 0},
     {NETWORKS, "dit_forward", 0},      {NETWORKS, "dit_jvp", 1},      {NETWORKS, "dit_grad", 0},
 };
