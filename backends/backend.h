@@ -31,7 +31,7 @@ typedef struct Backend {
 
     const char *(*compile)(Arena *arena, Device *device, const Plan *plan, Executable **executable, CompileStats *stats);
     void (*release)(Executable *executable);
-    /* Text of the generated code of one kernel: `stage` is "schedule", "llvm", "asm" (CPU); null for all others. */
+    /* Text of the generated code of one kernel: `stage` is "schedule", "llvm", "asm" (CPU), "glsl" or "spirv" (Vulkan). */
     const char *(*dump)(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out);
 
     const char *(*instantiate)(Arena *arena, Executable *executable, Instance **instance); /* "not enough memory: ..." */
@@ -41,5 +41,6 @@ typedef struct Backend {
 } Backend;
 
 extern const Backend backend_cpu;
+extern const Backend backend_vulkan;
 
 #endif

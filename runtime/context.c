@@ -14,6 +14,9 @@ static const Backend *const backends[] = {
 #ifdef CM_BACKEND_CPU
     &backend_cpu,
 #endif
+#ifdef CM_BACKEND_VULKAN
+    &backend_vulkan,
+#endif
     NULL,
 };
 

@@ -22,6 +22,7 @@ static const struct {
     {"passes", "passes/ ir/ base/", ""},
     {"backends", "ir/ base/", ""},
     {"backends/cpu", "backends/cpu/ backends/backend.h ir/ base/", "llvm-c/"},
+    {"backends/vulkan", "backends/vulkan/ backends/backend.h ir/ base/", "vulkan/ glslang/"},
     {"runtime", "runtime/ backends/backend.h passes/ frontend/ ir/ base/ cm.h", "jansson.h png.h zip.h zlib.h"},
     {"cli", "cli/ cm.h", "jansson.h"},
     {"bench", "bench/ cm.h", ""},
@@ -32,7 +33,7 @@ static const struct {
     {"tests", "tests/ cli/verbs.def runtime/ backends/ passes/ frontend/ ir/ base/", "check.h"},
 };
 enum { LAYERS = sizeof layers / sizeof *layers };
-static const char foreign_headers[] = "check.h cm.h jansson.h llvm-c/ png.h xxhash.h zip.h zlib.h";
+static const char foreign_headers[] = "check.h cm.h glslang/ jansson.h llvm-c/ png.h vulkan/ xxhash.h zip.h zlib.h";
 
 static const char *const folders[] = {"include", "base", "ir",    "frontend", "passes", "backends",
                                       "runtime", "cli",  "bench", "examples", "std",    "tests"};

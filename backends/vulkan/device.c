@@ -1,0 +1,241 @@
+/* The Vulkan instance, a physical device with a queue for compute, and what all of its executables share.
+ *
+ * CM_VULKAN_DEVICE chooses among several devices by a part of the name; else the first discrete one is taken, then integrated,
+ * virtual, and those that are processors.  CM_VULKAN_VALIDATE=1 switches the Khronos validation layer on, whose messages go to
+ * the context's log; each makes the operation fail that it came from. */
+#include "backends/vulkan/vulkan_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *result_name(VkResult result)
+{
+    switch (result) {
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+        return "out of host memory";
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+        return "out of device memory";
+    case VK_ERROR_INITIALIZATION_FAILED:
+        return "initialisation failed";
+    case VK_ERROR_DEVICE_LOST:
+        return "the device is lost";
+    case VK_ERROR_INCOMPATIBLE_DRIVER:
+        return "there is no driver";
+    case VK_ERROR_LAYER_NOT_PRESENT:
+        return "the validation layer is not installed";
+    default:
+        return NULL;
+    }
+}
+
+const char *device_reason(Arena *arena, const char *what, VkResult result)
+{
+    const char *name = result_name(result);
+    if (result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        return arena_printf(arena, "not enough memory: %s: %s", what, name);
+    return name ? arena_printf(arena, "%s: %s", what, name) : arena_printf(arena, "%s: VkResult %d", what, (int)result);
+}
+
+/* ---- the instance ---- */
+
+static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
+                                                 VkDebugUtilsMessageTypeFlagsEXT types,
+                                                 const VkDebugUtilsMessengerCallbackDataEXT *data, void *state)
+{
+    (void)severity;
+    (void)types;
+    Device *device = state;
+    device->messages++;
+    if (device->options.log)
+        device->options.log(device->options.log_state, data->pMessage);
+    return VK_FALSE;
+}
+
+static bool is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+static const char *open_instance(Arena *arena, Device *device)
+{
+    static const char *const layers[] = {"VK_LAYER_KHRONOS_validation"};
+    static const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
+    bool validate = is_set("CM_VULKAN_VALIDATE");
+    VkApplicationInfo application = {
+        .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "cm", .apiVersion = VK_API_VERSION_1_1};
+    VkDebugUtilsMessengerCreateInfoEXT messenger = {
+        .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
+        .messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+        .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
+        .pfnUserCallback = on_message,
+        .pUserData = device,
+    };
+    VkInstanceCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+        .pApplicationInfo = &application,
+        .pNext = validate ? &messenger : NULL,
+        .enabledLayerCount = validate,
+        .ppEnabledLayerNames = layers,
+        .enabledExtensionCount = validate,
+        .ppEnabledExtensionNames = extensions,
+    };
+    VkResult result = vkCreateInstance(&info, NULL, &device->instance);
+    if (result)
+        return device_reason(arena, "Vulkan does not start", result);
+    if (!validate)
+        return NULL;
+    PFN_vkCreateDebugUtilsMessengerEXT create =
+        (PFN_vkCreateDebugUtilsMessengerEXT)vkGetInstanceProcAddr(device->instance, "vkCreateDebugUtilsMessengerEXT");
+    result = create ? create(device->instance, &messenger, NULL, &device->messenger) : VK_ERROR_EXTENSION_NOT_PRESENT;
+    return result ? device_reason(arena, "the validation layer does not answer", result) : NULL;
+}
+
+/* ---- choosing ---- */
+
+static bool find_family(VkPhysicalDevice physical, uint32_t *family)
+{
+    VkQueueFamilyProperties families[32];
+    uint32_t count = 32;
+    vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
+    for (uint32_t i = 0; i < count; i++)
+        if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) {
+            *family = i;
+            return true;
+        }
+    return false;
+}
+
+static int preference(VkPhysicalDeviceType type)
+{
+    switch (type) {
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return 4;
+    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
+        return 3;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+static const char *choose_physical(Arena *arena, Device *device)
+{
+    const char *wanted = getenv("CM_VULKAN_DEVICE");
+    VkPhysicalDevice list[16];
+    uint32_t count = 16, family;
+    int best = 0;
+    VkResult result = vkEnumeratePhysicalDevices(device->instance, &count, list);
+    if (result && result != VK_INCOMPLETE)
+        return device_reason(arena, "Vulkan lists no devices", result);
+    for (uint32_t i = 0; i < count; i++) {
+        VkPhysicalDeviceProperties properties;
+        vkGetPhysicalDeviceProperties(list[i], &properties);
+        bool fits = !wanted || !*wanted || strstr(properties.deviceName, wanted);
+        fits &= properties.apiVersion >= VK_API_VERSION_1_1 && find_family(list[i], &family);
+        if (!fits || preference(properties.deviceType) <= best)
+            continue;
+        best = preference(properties.deviceType);
+        device->physical = list[i];
+        device->properties = properties;
+        device->family = family;
+        device->fuses = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
+    }
+    if (best)
+        return NULL;
+    if (wanted && *wanted)
+        return arena_printf(arena, "no Vulkan 1.1 device has '%s' in its name (CM_VULKAN_DEVICE)", wanted);
+    return "there is no Vulkan 1.1 device that computes";
+}
+
+/* Memory that the host reads and writes; that of the device if there is such. */
+static const char *choose_memory(Device *device)
+{
+    const VkMemoryPropertyFlags host = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    VkPhysicalDeviceMemoryProperties memory;
+    vkGetPhysicalDeviceMemoryProperties(device->physical, &memory);
+    int best = -1;
+    for (uint32_t i = 0; i < memory.memoryTypeCount; i++) {
+        VkMemoryPropertyFlags flags = memory.memoryTypes[i].propertyFlags;
+        int worth = ((flags & VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) != 0) + ((flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0);
+        if ((flags & host) != host || worth <= best)
+            continue;
+        best = worth;
+        device->memory_type = i;
+    }
+    return best < 0 ? "the device has no memory that the host can see" : NULL;
+}
+
+/* ---- the logical device ---- */
+
+static const char *open_logical(Arena *arena, Device *device)
+{
+    VkPhysicalDeviceFeatures has;
+    vkGetPhysicalDeviceFeatures(device->physical, &has);
+    device->features = (VkPhysicalDeviceFeatures){.shaderFloat64 = has.shaderFloat64, .shaderInt64 = has.shaderInt64};
+    float priority = 1;
+    VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
+                                     .queueFamilyIndex = device->family,
+                                     .queueCount = 1,
+                                     .pQueuePriorities = &priority};
+    VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .queueCreateInfoCount = 1,
+                               .pQueueCreateInfos = &queue,
+                               .pEnabledFeatures = &device->features};
+    VkResult result = vkCreateDevice(device->physical, &info, NULL, &device->logical);
+    if (result)
+        return device_reason(arena, "the device does not open", result);
+    vkGetDeviceQueue(device->logical, device->family, 0, &device->queue);
+    return NULL;
+}
+
+static const char *make_common(Arena *arena, Device *device)
+{
+    VkDescriptorSetLayoutBinding binding = {
+        .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .descriptorCount = 1, .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    VkDescriptorSetLayoutCreateInfo set = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = 1, .pBindings = &binding};
+    VkResult result = vkCreateDescriptorSetLayout(device->logical, &set, NULL, &device->set_layout);
+    VkPushConstantRange row = {VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(uint32_t)};
+    VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                         .setLayoutCount = 1,
+                                         .pSetLayouts = &device->set_layout,
+                                         .pushConstantRangeCount = 1,
+                                         .pPushConstantRanges = &row};
+    if (!result)
+        result = vkCreatePipelineLayout(device->logical, &layout, NULL, &device->pipeline_layout);
+    VkPipelineCacheCreateInfo cache = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
+    if (!result)
+        result = vkCreatePipelineCache(device->logical, &cache, NULL, &device->pipelines);
+    return result ? device_reason(arena, "the device does not open", result) : NULL;
+}
+
+const char *device_open(Arena *arena, Device *device)
+{
+    const char *reason = open_instance(arena, device);
+    if (!reason)
+        reason = choose_physical(arena, device);
+    if (!reason)
+        reason = choose_memory(device);
+    if (!reason)
+        reason = open_logical(arena, device);
+    return reason ? reason : make_common(arena, device);
+}
+
+void device_close(Device *device)
+{
+    if (device->logical) {
+        vkDestroyPipelineCache(device->logical, device->pipelines, NULL);
+        vkDestroyPipelineLayout(device->logical, device->pipeline_layout, NULL);
+        vkDestroyDescriptorSetLayout(device->logical, device->set_layout, NULL);
+        vkDestroyDevice(device->logical, NULL);
+    }
+    if (device->messenger) {
+        PFN_vkDestroyDebugUtilsMessengerEXT destroy =
+            (PFN_vkDestroyDebugUtilsMessengerEXT)vkGetInstanceProcAddr(device->instance, "vkDestroyDebugUtilsMessengerEXT");
+        destroy(device->instance, device->messenger, NULL);
+    }
+    if (device->instance)
+        vkDestroyInstance(device->instance, NULL);
+}

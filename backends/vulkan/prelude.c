@@ -1,0 +1,186 @@
+/* What every shader begins with: memory as words of 32 bits, and arithmetic whose results must not depend on the driver. */
+#include "backends/vulkan/vulkan_internal.h"
+
+typedef struct Part {
+    bool f64, i64; /* is of use only where these are */
+    const char *text;
+} Part;
+
+static const Part parts[] = {
+    /* memory */
+    {0, 0,
+     "layout(set = 0, binding = 0) buffer Memory { uint words[]; };\n"
+     "layout(push_constant) uniform Row { uint row; };\n"
+     "int base_of(int argument) { return int(words[row + uint(argument)]); }\n"
+     "uint bits_at(int i, int width) {\n"
+     "  int each = 32 / width;\n"
+     "  return (words[i / each] >> uint(i % each * width)) & ((1u << uint(width)) - 1u);\n"
+     "}\n"
+     "void put_bits(int i, int width, uint bits) {\n"
+     "  int each = 32 / width;\n"
+     "  uint shift = uint(i % each * width);\n"
+     "  atomicAnd(words[i / each], ~(((1u << uint(width)) - 1u) << shift));\n"
+     "  atomicOr(words[i / each], bits << shift);\n"
+     "}\n"},
+    /* numbers of 16 bits, rounded to the nearest, halves to even */
+    {0, 0,
+     "bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }\n"
+     "uint bits_of_f16(float x) {\n"
+     "  uint bits = floatBitsToUint(x), sign = (bits >> 16) & 0x8000u, size = bits & 0x7fffffffu;\n"
+     "  if (size > 0x7f800000u) return sign | 0x7e00u;\n"
+     "  if (size >= 0x477ff000u) return sign | 0x7c00u;\n"
+     "  if (size < 0x38800000u) return sign | uint(roundEven(uintBitsToFloat(size) * 16777216.0));\n"
+     "  return sign | ((size + 0xfffu + ((size >> 13) & 1u) - 0x38000000u) >> 13);\n"
+     "}\n"
+     "float f16_of_bits(uint bits) {\n"
+     "  uint sign = (bits & 0x8000u) << 16, size = bits & 0x7fffu;\n"
+     "  if (size >= 0x7c00u) return uintBitsToFloat(sign | 0x7f800000u | ((size & 0x3ffu) << 13));\n"
+     "  if (size >= 0x400u) return uintBitsToFloat(sign | ((size << 13) + 0x38000000u));\n"
+     "  return uintBitsToFloat(sign | floatBitsToUint(float(size) / 16777216.0));\n"
+     "}\n"
+     "uint bits_of_bf16(float x) {\n"
+     "  uint bits = floatBitsToUint(x);\n"
+     "  return is_nan(x) ? (bits >> 16) | 0x40u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;\n"
+     "}\n"
+     "float bf16_of_bits(uint bits) { return uintBitsToFloat(bits << 16); }\n"
+     "float round_f16(float x) { return f16_of_bits(bits_of_f16(x)); }\n"
+     "float round_bf16(float x) { return bf16_of_bits(bits_of_bf16(x)); }\n"},
+    /* elements */
+    {0, 0,
+     "float get_f32(int i) { return uintBitsToFloat(words[i]); }\n"
+     "float get_f16(int i) { return f16_of_bits(bits_at(i, 16)); }\n"
+     "float get_bf16(int i) { return bf16_of_bits(bits_at(i, 16)); }\n"
+     "int get_i32(int i) { return int(words[i]); }\n"
+     "uint get_u32(int i) { return words[i]; }\n"
+     "bool get_bool(int i) { return bits_at(i, 8) != 0u; }\n"
+     "uint get_u8(int i) { return bits_at(i, 8); }\n"
+     "void put_f32(int i, float x) { words[i] = floatBitsToUint(x); }\n"
+     "void put_f16(int i, float x) { put_bits(i, 16, bits_of_f16(x)); }\n"
+     "void put_bf16(int i, float x) { put_bits(i, 16, bits_of_bf16(x)); }\n"
+     "void put_i32(int i, int x) { words[i] = uint(x); }\n"
+     "void put_u32(int i, uint x) { words[i] = x; }\n"
+     "void put_bool(int i, bool x) { put_bits(i, 8, uint(x)); }\n"
+     "void put_u8(int i, uint x) { put_bits(i, 8, x & 255u); }\n"},
+    {1, 0,
+     "double get_f64(int i) { return packDouble2x32(uvec2(words[2 * i], words[2 * i + 1])); }\n"
+     "void put_f64(int i, double x) {\n"
+     "  uvec2 bits = unpackDouble2x32(x);\n"
+     "  words[2 * i] = bits.x;\n"
+     "  words[2 * i + 1] = bits.y;\n"
+     "}\n"},
+    {0, 1,
+     "int64_t get_i64(int i) { return packInt2x32(ivec2(int(words[2 * i]), int(words[2 * i + 1]))); }\n"
+     "void put_i64(int i, int64_t x) {\n"
+     "  ivec2 bits = unpackInt2x32(x);\n"
+     "  words[2 * i] = uint(bits.x);\n"
+     "  words[2 * i + 1] = uint(bits.y);\n"
+     "}\n"},
+    /* the first of equals; nan passes through */
+    {0, 0,
+     "float largest(float a, float b) { return is_nan(b) || b > a ? b : a; }\n"
+     "float least(float a, float b) { return is_nan(b) || b < a ? b : a; }\n"
+     "int largest(int a, int b) { return max(a, b); }\n"
+     "int least(int a, int b) { return min(a, b); }\n"
+     "uint largest(uint a, uint b) { return max(a, b); }\n"
+     "uint least(uint a, uint b) { return min(a, b); }\n"},
+    {1, 0,
+     "double largest(double a, double b) { return isnan(b) || b > a ? b : a; }\n"
+     "double least(double a, double b) { return isnan(b) || b < a ? b : a; }\n"},
+    /* integers: division by 0 gives 0, remainders have the sign of the divisor, shifts by 32 leave what the sign says */
+    {0, 0,
+     "int quotient(int a, int b) { return b == 0 ? 0 : b == -1 ? -a : a / b; }\n"
+     "uint quotient(uint a, uint b) { return b == 0u ? 0u : a / b; }\n"
+     "int remainder(int a, int b) {\n"
+     "  if (b == 0 || b == -1) return 0;\n"
+     "  int rest = a - a / b * b;\n"
+     "  return rest != 0 && (rest ^ b) < 0 ? rest + b : rest;\n"
+     "}\n"
+     "uint remainder(uint a, uint b) { return b == 0u ? 0u : a % b; }\n"
+     "int shift_left(int a, int n) { return uint(n) < 32u ? a << n : 0; }\n"
+     "uint shift_left(uint a, uint n) { return n < 32u ? a << n : 0u; }\n"
+     "int shift_right(int a, int n) { return uint(n) < 32u ? a >> n : a >> 31; }\n"
+     "uint shift_right(uint a, uint n) { return n < 32u ? a >> n : 0u; }\n"
+     "uint high_word(uint a, uint b) {\n"
+     "  uint high, low;\n"
+     "  umulExtended(a, b, high, low);\n"
+     "  return high;\n"
+     "}\n"},
+    /* casts of floats go to the nearest end where they do not fit, of nan to 0 */
+    {0, 0,
+     "int to_i32(float x) {\n"
+     "  return is_nan(x) ? 0 : x >= 2147483648.0 ? 2147483647 : x <= -2147483648.0 ? -2147483647 - 1 : int(x);\n"
+     "}\n"
+     "uint to_u32(float x) { return is_nan(x) || x <= 0.0 ? 0u : x >= 4294967296.0 ? 0xffffffffu : uint(x); }\n"
+     "uint to_u8(float x) { return min(to_u32(x), 255u); }\n"},
+    {1, 0,
+     "int to_i32(double x) {\n"
+     "  return isnan(x) ? 0 : x >= 2147483647.0lf ? 2147483647 : x <= -2147483648.0lf ? -2147483647 - 1 : int(x);\n"
+     "}\n"
+     "uint to_u32(double x) { return isnan(x) || x <= 0.0lf ? 0u : x >= 4294967295.0lf ? 0xffffffffu : uint(x); }\n"
+     "uint to_u8(double x) { return min(to_u32(x), 255u); }\n"},
+    {0, 1,
+     "int64_t to_i64(float x) {\n"
+     "  if (is_nan(x)) return 0l;\n"
+     "  if (x >= 9223372036854775808.0) return 0x7fffffffffffffffl;\n"
+     "  return x <= -9223372036854775808.0 ? int64_t(0x8000000000000000ul) : int64_t(x);\n"
+     "}\n"
+     "int64_t shift_left(int64_t a, int64_t n) { return n >= 0l && n < 32l ? a << n : 0l; }\n"
+     "int64_t shift_right(int64_t a, int64_t n) { return n >= 0l && n < 32l ? a >> n : a >> 63; }\n"
+     "int64_t largest(int64_t a, int64_t b) { return max(a, b); }\n"
+     "int64_t least(int64_t a, int64_t b) { return min(a, b); }\n"
+     "int64_t quotient(int64_t a, int64_t b) { return b == 0l ? 0l : b == -1l ? -a : a / b; }\n"},
+    {1, 1,
+     "int64_t to_i64(double x) {\n"
+     "  if (isnan(x)) return 0l;\n"
+     "  if (x >= 9223372036854775808.0lf) return 0x7fffffffffffffffl;\n"
+     "  return x <= -9223372036854775808.0lf ? int64_t(0x8000000000000000ul) : int64_t(x);\n"
+     "}\n"},
+    /* x 2^n in two steps, so that subnormal results and the largest ones come out right */
+    {0, 0,
+     "float power_of_two(int n) { return uintBitsToFloat(uint(n + 127) << 23); }\n"
+     "float scale2(float x, float n) {\n"
+     "  int count = to_i32(clamp(n, -300.0, 300.0)), first = clamp(count >> 1, -126, 127);\n"
+     "  precise float scaled = x * power_of_two(first);\n"
+     "  return scaled * power_of_two(clamp(count - first, -126, 127));\n"
+     "}\n"},
+    {1, 0,
+     "double power_of_two_f64(int n) { return packDouble2x32(uvec2(0u, uint(n + 1023) << 20)); }\n"
+     "double scale2(double x, double n) {\n"
+     "  int count = to_i32(clamp(n, -2200.0lf, 2200.0lf)), first = clamp(count >> 1, -1022, 1023);\n"
+     "  precise double scaled = x * power_of_two_f64(first);\n"
+     "  return scaled * power_of_two_f64(clamp(count - first, -1022, 1023));\n"
+     "}\n"},
+};
+
+/* Where the device rounds the product, the error of the product and of the sum are found (Dekker 1971) and added behind. */
+static void print_fused(const char *type, const char *split, bool fused, Text *out)
+{
+    text_printf(out, "%s fused(%s a, %s b, %s c) {\n", type, type, type, type);
+    if (fused) {
+        text_puts(out, "  return fma(a, b, c);\n}\n");
+        return;
+    }
+    text_printf(out,
+                "  precise %s p = a * b, s = p + c;\n"
+                "  if (isnan(s) || isinf(s) || abs(a) > 1e15 || abs(b) > 1e15) return s;\n"
+                "  precise %s t = %s * a, u = %s * b;\n"
+                "  precise %s a1 = t - (t - a), a2 = a - a1, b1 = u - (u - b), b2 = b - b1;\n"
+                "  precise %s of_product = ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2;\n"
+                "  precise %s v = s - p, of_sum = (p - (s - v)) + (c - v);\n"
+                "  return s + (of_product + of_sum);\n}\n",
+                type, type, split, split, type, type, type);
+}
+
+void glsl_prelude(const Device *device, const Kernel *kernel, Text *out)
+{
+    bool f64 = glsl_uses(kernel, DT_f64), i64 = glsl_uses(kernel, DT_i64);
+    text_puts(out, "#version 450\n");
+    if (i64)
+        text_puts(out, "#extension GL_ARB_gpu_shader_int64 : require\n");
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if ((!parts[i].f64 || f64) && (!parts[i].i64 || i64))
+            text_puts(out, parts[i].text);
+    print_fused("float", "4097.0", device->fuses, out);
+    if (f64)
+        print_fused("double", "134217729.0lf", device->fuses, out);
+}

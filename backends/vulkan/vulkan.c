@@ -1,0 +1,202 @@
+/* The Vulkan backend: its table of functions, and executables. */
+#include "backends/vulkan/vulkan_internal.h"
+
+#include <string.h>
+#include <time.h>
+
+static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Device **device)
+{
+    jmp_buf escape;
+    Arena *volatile kept = NULL;
+    if (setjmp(escape)) {
+        arena_free(kept);
+        return "not enough memory";
+    }
+    Arena *own = kept = arena_new(options->allocator, &escape);
+    Device *made = arena_new_of(own, Device);
+    *made = (Device){.arena = own, .options = *options};
+    arena_set_escape(own, NULL);
+    pthread_mutex_init(&made->queue_lock, NULL);
+    const char *reason = device_open(arena, made);
+    if (!reason) {
+        *device = made;
+        return NULL;
+    }
+    device_close(made);
+    pthread_mutex_destroy(&made->queue_lock);
+    arena_free(own);
+    return reason;
+}
+
+static const char *vulkan_describe(Device *device, Arena *arena)
+{
+    uint32_t version = device->properties.apiVersion;
+    return arena_printf(arena, "vulkan: %s, Vulkan %u.%u, %s%s, arrays of up to %u MiB together", device->properties.deviceName,
+                        VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
+                        device->features.shaderFloat64 ? "f64" : "no f64", device->features.shaderInt64 ? ", i64" : ", no i64",
+                        device->properties.limits.maxStorageBufferRange >> 20);
+}
+
+static void vulkan_close(Device *device)
+{
+    if (!device)
+        return;
+    device_close(device);
+    pthread_mutex_destroy(&device->queue_lock);
+    arena_free(device->arena);
+}
+
+/* ---- compiling ---- */
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static const char *check_features(Arena *arena, const Device *device, const Kernel *kernel)
+{
+    const char *lacks = NULL;
+    if (glsl_uses(kernel, DT_f64) && !device->features.shaderFloat64)
+        lacks = "f64";
+    if (glsl_uses(kernel, DT_i64) && !device->features.shaderInt64)
+        lacks = "i64";
+    return lacks ? arena_printf(arena, "%s does not compute with %s, which '%s' needs", device->properties.deviceName, lacks,
+                                kernel->name)
+                 : NULL;
+}
+
+static const char *make_pipeline(Arena *arena, Device *device, const Kernel *kernel, const Phase *phase, VkPipeline *pipeline)
+{
+    Text text = text_new(arena);
+    Spirv spirv;
+    VkShaderModule module;
+    glsl_print(arena, device, kernel, phase, &text);
+    const char *reason = spirv_compile(arena, text.data, &spirv);
+    if (reason)
+        return reason;
+    VkShaderModuleCreateInfo code = {
+        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = spirv.count * 4, .pCode = spirv.words};
+    VkResult result = vkCreateShaderModule(device->logical, &code, NULL, &module);
+    if (result)
+        return device_reason(arena, kernel->name, result);
+    VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+                                        .layout = device->pipeline_layout,
+                                        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                                                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                                                  .module = module,
+                                                  .pName = "main"}};
+    result = vkCreateComputePipelines(device->logical, device->pipelines, 1, &info, NULL, pipeline);
+    vkDestroyShaderModule(device->logical, module, NULL);
+    return result ? device_reason(arena, kernel->name, result) : NULL;
+}
+
+static const char *compile_kernel(Arena *arena, Executable *made, int number)
+{
+    const Kernel *kernel = made->plan->kernels.items[number];
+    VulkanKernel *out = &made->kernels[number];
+    const char *reason = check_features(arena, made->device, kernel);
+    if (reason)
+        return reason;
+    out->phases = glsl_phases(made->arena, kernel);
+    out->pipeline = arena_array(made->arena, VkPipeline, out->phases.count + 1);
+    out->scratch_bytes = glsl_scratch_bytes(kernel);
+    if (out->scratch_bytes > made->scratch_bytes)
+        made->scratch_bytes = out->scratch_bytes;
+    for (int i = 0; i < out->phases.count && !reason; i++) {
+        ArenaMark mark = arena_mark(arena);
+        if (out->phases.items[i].points)
+            reason = make_pipeline(arena, made->device, kernel, &out->phases.items[i], &out->pipeline[i]);
+        if (!reason)
+            arena_rewind(arena, mark);
+    }
+    return reason;
+}
+
+static void vulkan_release(Executable *executable)
+{
+    if (!executable)
+        return;
+    for (int i = 0; i < executable->plan->kernels.count; i++)
+        for (int k = 0; k < executable->kernels[i].phases.count; k++)
+            vkDestroyPipeline(executable->device->logical, executable->kernels[i].pipeline[k], NULL);
+    arena_free(executable->arena);
+}
+
+/* The caller's arena leaves to here, too, so that what was made is unmade whichever arena runs out. */
+static const char *vulkan_compile(Arena *arena, Device *device, const Plan *plan, Executable **executable, CompileStats *stats)
+{
+    jmp_buf escape;
+    jmp_buf *const outer = arena_set_escape(arena, &escape);
+    Executable *volatile kept = NULL;
+    if (setjmp(escape)) {
+        vulkan_release(kept);
+        arena_set_escape(arena, outer);
+        return "not enough memory";
+    }
+    double start = seconds_now();
+    Arena *own = arena_new(device->options.allocator, &escape);
+    Executable *made = arena_new_of(own, Executable);
+    *made = (Executable){.arena = own, .device = device, .plan = plan};
+    made->kernels = arena_array(own, VulkanKernel, plan->kernels.count + 1);
+    kept = made;
+    const char *reason = NULL;
+    for (int i = 0; i < plan->kernels.count && !reason; i++)
+        reason = compile_kernel(arena, made, i);
+    arena_set_escape(own, NULL);
+    arena_set_escape(arena, outer);
+    *stats = (CompileStats){seconds_now() - start, plan->kernels.count, plan->kernels.count, 0};
+    if (reason) {
+        vulkan_release(made);
+        return reason;
+    }
+    *executable = made;
+    return NULL;
+}
+
+/* ---- dumps ---- */
+
+static const char *dump_spirv(Arena *arena, const Device *device, const Kernel *kernel, const Phase *phase, Text *out)
+{
+    Text text = text_new(arena);
+    Spirv spirv;
+    glsl_print(arena, device, kernel, phase, &text);
+    const char *reason = spirv_compile(arena, text.data, &spirv);
+    for (size_t i = 0; !reason && i < spirv.count; i++)
+        text_printf(out, "%08x%s", spirv.words[i], i % 8 == 7 || i + 1 == spirv.count ? "\n" : " ");
+    return reason;
+}
+
+static const char *vulkan_dump(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out)
+{
+    static const char *const kinds[] = {"a thread for each point", "a workgroup for each sum", "a workgroup for each row"};
+    bool schedule = strcmp(stage, "schedule") == 0, glsl = strcmp(stage, "glsl") == 0;
+    Phases phases = glsl_phases(arena, kernel);
+    const char *reason = check_features(arena, device, kernel);
+    if (!schedule && !glsl && strcmp(stage, "spirv") != 0)
+        return arena_printf(arena, "the Vulkan backend has no stage \"%s\": it has schedule, glsl and spirv", stage);
+    for (int i = 0; i < phases.count && !reason; i++) {
+        const Phase *phase = &phases.items[i];
+        text_printf(out, "// %s: %s, %lld of them, in %lld workgroups\n", kernel->name, kinds[phase->kind],
+                    (long long)phase->points, (long long)phase->groups);
+        if (glsl)
+            glsl_print(arena, device, kernel, phase, out);
+        else if (!schedule)
+            reason = dump_spirv(arena, device, kernel, phase, out);
+    }
+    return reason;
+}
+
+const Backend backend_vulkan = {
+    .name = "vulkan",
+    .open = vulkan_open,
+    .describe = vulkan_describe,
+    .close = vulkan_close,
+    .compile = vulkan_compile,
+    .release = vulkan_release,
+    .dump = vulkan_dump,
+    .instantiate = execute_vulkan_instantiate,
+    .run = execute_vulkan_run,
+    .discard = execute_vulkan_discard,
+};
