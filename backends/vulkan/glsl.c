@@ -474,7 +474,7 @@ static void print_rows(Printer *printer, const Phase *phase)
 void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const Phase *phase, Text *out)
 {
     Printer printer = {.arena = arena, .kernel = kernel, .out = out};
-    glsl_prelude(device, kernel, out);
+    glsl_prelude(device, glsl_uses(kernel, DT_f64), glsl_uses(kernel, DT_i64), out);
     line(&printer, "layout(local_size_x = %d) in;", GROUP_THREADS);
     print_accessors(&printer);
     for (int i = 0; i < kernel->stages.count; i++)

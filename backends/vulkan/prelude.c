@@ -171,9 +171,8 @@ static void print_fused(const char *type, const char *split, bool fused, Text *o
                 type, type, split, split, type, type, type);
 }
 
-void glsl_prelude(const Device *device, const Kernel *kernel, Text *out)
+void glsl_prelude(const Device *device, bool f64, bool i64, Text *out)
 {
-    bool f64 = glsl_uses(kernel, DT_f64), i64 = glsl_uses(kernel, DT_i64);
     text_puts(out, "#version 450\n");
     if (i64)
         text_puts(out, "#extension GL_ARB_gpu_shader_int64 : require\n");

@@ -79,7 +79,7 @@ const char *glsl_type(DType dtype);
 void glsl_inst(const Kernel *kernel, const KStage *stage, KRef ref, Text *out);
 void glsl_affine(const Affine *affine, Text *out);
 void glsl_constant(DType dtype, double real, int64_t integer, Text *out);
-void glsl_prelude(const Device *device, const Kernel *kernel, Text *out);
+void glsl_prelude(const Device *device, bool f64, bool i64, Text *out); /* with what these types need, or without */
 
 typedef struct Spirv {
     uint32_t *words;
