@@ -99,24 +99,29 @@ static void contract_reserve(Contract *contract)
 
 /* ---- phases ---- */
 
-/* The phase that copies all panels: a task is some points of the outermost k axis of one panel. */
+/* The phase that copies all panels: a task is some points of the outermost k axis.  Where columns lie one after another it
+ * takes all panels, so that memory is read row by row; else one panel, whose columns are then read along k. */
 static void contract_emit_pack_phase(Contract *contract)
 {
     const ContractSchedule *schedule = contract->schedule;
     Codegen *cg = contract->cg;
     int64_t copies = schedule->column_stays ? 1 : schedule->batch_points, k0 = contract_k0(schedule);
-    int64_t panels = copies * schedule->columns.parts, panel_elements = schedule_panel_elements(schedule);
-    contract->panel_offset = codegen_reserve_shared(cg, (size_t)(panels * panel_elements) * contract->element_bytes);
-    int64_t wanted = 1 + panel_elements / PACK_TASK_ELEMENTS;
+    int64_t panels = schedule->columns.parts, panel_elements = schedule_panel_elements(schedule);
+    double elements = (double)(copies * panels * panel_elements);
+    contract->panel_offset = codegen_reserve_shared(cg, (size_t)(copies * panels * panel_elements) * contract->element_bytes);
+    bool by_rows = contract_load_inst(contract, schedule->column_load)->index.coef[schedule->column_axis] == 1;
+    int64_t task_panels = by_rows ? panels : 1;
+    int64_t wanted = 1 + task_panels * panel_elements / PACK_TASK_ELEMENTS;
     int64_t run = (k0 + wanted - 1) / wanted, runs = (k0 + run - 1) / run;
-    LLVMValueRef task = phase_begin(cg, panels * runs, (double)(panels * panel_elements) * 0.2);
+    LLVMValueRef task = phase_begin(cg, copies * panels / task_panels * runs, elements * 0.2), begin, end;
     LLVMValueRef part = contract_take_digit(cg, &task, runs);
-    LLVMValueRef panel = contract_take_digit(cg, &task, schedule->columns.parts);
+    LLVMValueRef first = contract_take_digit(cg, &task, panels / task_panels);
     contract_enter_batch(contract, task);
-    contract_enter_panel(contract, panel);
-    LLVMValueRef begin, end;
     contract_find_range(cg, part, run, k0, &begin, &end);
+    Loop loop = loop_begin(cg, first, LLVMBuildAdd(cg->builder, first, codegen_i64(cg, task_panels), ""), 1, "pack_panel");
+    contract_enter_panel(contract, loop.index);
     contract_pack_panel(contract, begin, end);
+    loop_end(cg, &loop);
     phase_end(cg);
 }
 

@@ -1,6 +1,11 @@
 /* Register tiles of a contraction: sums over k of rows times vectors of columns, then the stage's tail. */
 #include "backends/cpu/contract.h"
 
+enum {
+    FAR_STEP = 1024, /* bytes */
+    AHEAD = 24,      /* points of k: some hundred cycles */
+};
+
 typedef struct Tile {
     Contract *contract;
     int rows, vectors;
@@ -9,6 +14,7 @@ typedef struct Tile {
     DType row_memory, column_memory;
     LLVMTypeRef row_type, column_type;
     bool packed;
+    int64_t ahead; /* elements from the rows of one k to those fetched for later; 0: the processor finds them itself */
 } Tile;
 
 static int64_t tile_row_coef(const Contract *contract, const Affine *affine, int row)
@@ -32,6 +38,11 @@ static void tile_multiply(Tile *tile, LLVMValueRef row_address, LLVMValueRef col
         LLVMValueRef address = contract_step(cg, tile->column_type, column_address, codegen_i64(cg, (int64_t)j * lanes));
         bool masked = tile->mask && !tile->packed && j == tile->vectors - 1;
         columns[j] = emit_load(cg, tile->column_memory, address, lanes, masked ? tile->mask : NULL);
+    }
+    if (tile->ahead) {
+        int64_t last = tile->row_offset[tile->rows - 1];
+        emit_prefetch(cg, contract_step(cg, tile->row_type, row_address, codegen_i64(cg, tile->ahead)));
+        emit_prefetch(cg, contract_step(cg, tile->row_type, row_address, codegen_i64(cg, tile->ahead + last)));
     }
     for (int row = 0; row < tile->rows; row++) {
         LLVMValueRef address = contract_step(cg, tile->row_type, row_address, codegen_i64(cg, tile->row_offset[row]));
@@ -186,6 +197,15 @@ static void tile_finish(Tile *tile, LLVMValueRef *sums)
     }
 }
 
+/* Where the rows of one k lie together and those of the next far off, the processor does not see what comes. */
+static int64_t tile_ahead(const Contract *contract, const KInst *row_inst)
+{
+    const ContractSchedule *schedule = contract->schedule;
+    int64_t step = schedule->k_count ? row_inst->index.coef[schedule->k[schedule->k_count - 1]] : 0;
+    bool together = schedule->row_axis >= 0 && row_inst->index.coef[schedule->row_axis] == 1;
+    return together && step * dtype_size(contract_memory_dtype(contract, schedule->row_load)) >= FAR_STEP ? AHEAD * step : 0;
+}
+
 static void contract_emit_tile(Contract *contract, int rows, int vectors)
 {
     const ContractSchedule *schedule = contract->schedule;
@@ -208,6 +228,7 @@ static void contract_emit_tile(Contract *contract, int rows, int vectors)
         column_address =
             contract_step(cg, tile.column_type, column_address, contract_scale(cg, contract->first_vector, schedule->lanes));
     }
+    tile.ahead = tile_ahead(contract, row_inst);
     LLVMValueRef sums[MAX_SUMS];
     for (int i = 0; i < rows * vectors; i++) {
         sums[i] = LLVMConstNull(contract->vector);

@@ -210,6 +210,7 @@ LLVMValueRef emit_identity(Codegen *cg, KCombine combine, DType dtype, bool wide
 /* A call of an overloaded intrinsic, e.g. ("llvm.sqrt", {type}), and of one that has one type only. */
 LLVMValueRef emit_intrinsic(Codegen *cg, const char *name, LLVMTypeRef overload, const LLVMValueRef *args, int count);
 LLVMValueRef emit_plain_intrinsic(Codegen *cg, const char *name, const LLVMValueRef *args, int count);
+void emit_prefetch(Codegen *cg, LLVMValueRef address); /* what will be read soon; it may lie anywhere */
 
 /* ---- contractions (contract.c) ----
  * Both return false, having emitted nothing, where the plain loops of loops.c should do it. */

@@ -94,6 +94,14 @@ LLVMValueRef emit_intrinsic(Codegen *cg, const char *name, LLVMTypeRef overload,
     return call_intrinsic(cg, name, &overload, 1, copy, count);
 }
 
+void emit_prefetch(Codegen *cg, LLVMValueRef address)
+{
+    enum { READ = 0, ALL_LEVELS = 3, DATA = 1 };
+    const LLVMValueRef args[] = {address, LLVMConstInt(cg->i32, READ, false), LLVMConstInt(cg->i32, ALL_LEVELS, false),
+                                 LLVMConstInt(cg->i32, DATA, false)};
+    emit_intrinsic(cg, "llvm.prefetch", LLVMTypeOf(address), args, 4);
+}
+
 LLVMValueRef emit_plain_intrinsic(Codegen *cg, const char *name, const LLVMValueRef *args, int count)
 {
     LLVMValueRef copy[8];

@@ -8,6 +8,12 @@ enum {
     MAX_VECTORS = 8,
     MIN_CHAINS = 8,             /* independent sums that hide the latency of a fused multiply-add */
     TILE_OVERHEAD = 60,         /* slots spent around a tile */
+    PANEL_BYTES = 64 << 10,     /* of columns that every tile of a task reads: more go by in chunks of k */
+    SUMS_BYTES = 256 << 10,     /* of the results of a task between chunks */
+    LEAST_BLOCK = 8,            /* tiles that a panel meets at least, so that reading it pays */
+    CROWDED_STRIDE = 512,       /* bytes between rows of columns from which a copy is read more quickly */
+    PAGE_BYTES = 4096,          /* rows that far apart share a set of the first-level cache .. */
+    MAX_ROWS_OF_SET = 7,        /* .. which holds that many, and a column */
     RESIDENT_BYTES = 384 << 10, /* of an operand that is to stay in a second-level cache */
     SHARED_LIMIT = 256 << 20,   /* bytes of a packed copy */
     TASK_LIMIT = 4 << 20,       /* bytes of a packed copy in a worker's scratch */
@@ -15,7 +21,7 @@ enum {
     MIN_WORK = 512,             /* multiplications below which plain loops will do */
     UNROLLED_TAIL = 6,          /* instructions */
     WIDE_SHARE = 16,            /* tasks that are enough for even sharing */
-    GROUP_COLUMNS = 256,        /* of the panels that a task with long sums computes */
+    GROUP_COLUMNS = 384,        /* of the panels that a task with long sums computes */
 };
 
 /* ---- the stage with fewer axes ---- */
@@ -221,7 +227,7 @@ static double schedule_weigh(const ContractSchedule *schedule)
     total *= (double)(schedule->batch_points * schedule->other_points);
     /* Large work in few tiles is shared out unevenly, unless k can be shared out. */
     double tiles = (double)(rows->parts * columns->parts * schedule->batch_points * schedule->other_points);
-    bool is_long = schedule_panel_elements(schedule) * dtype_size(schedule->dtype) > RESIDENT_BYTES;
+    bool is_long = schedule_panel_elements(schedule) * dtype_size(schedule->dtype) > PANEL_BYTES;
     if (total > 1e5 && tiles < WIDE_SHARE && !is_long) {
         total *= 1 + 0.5 / tiles;
     }
@@ -282,8 +288,8 @@ static DType load_memory_dtype(const Kernel *kernel, const ContractSchedule *sch
     return kernel->buffers.items[schedule->stage.insts.items[load].buffer].dtype;
 }
 
-/* Copies pay where reading in place is not possible, or where the panel is read so often that a straight copy is quicker:
- * rows of a power of two bytes apart fall into the same few cache sets. */
+/* Copies pay where reading in place is not possible, or where the panel is read so often that a straight copy is quicker: what
+ * lies far apart falls into few cache sets, and into many pages. */
 static void schedule_choose_packing(const CpuTarget *target, const Kernel *kernel, ContractSchedule *schedule, bool nested)
 {
     int64_t rows = schedule->rows.count * schedule->row_inner * schedule->other_points;
@@ -292,7 +298,7 @@ static void schedule_choose_packing(const CpuTarget *target, const Kernel *kerne
     int64_t stride = schedule->k_count ? load_coef(schedule, schedule->column_load, schedule->k[schedule->k_count - 1]) : 0;
     bool narrow = dtype_size(memory) < dtype_size(schedule->dtype);
     bool clumsy = schedule->masked && target->lanes == 4; /* no masked loads */
-    bool crowded = stride * dtype_size(memory) >= 2048 && schedule->k_points >= 64 && rows >= 64;
+    bool crowded = stride * dtype_size(memory) >= CROWDED_STRIDE && schedule->k_points >= 64 && rows >= 64;
     schedule->pack_columns = PACK_NONE;
     if (step != 1 || narrow || clumsy || crowded) {
         bool by_task = nested || (!schedule->column_stays && schedule->batch_points * schedule->columns.parts >= WIDE_SHARE);
@@ -306,32 +312,35 @@ static int64_t schedule_within(int64_t value, int64_t most)
     return value < 1 ? 1 : schedule_least(value, most);
 }
 
-/* Bytes of both operands that a task reads for one point of k[0].  Tiles may read the same rows again, as the taps of a
- * window do, so there are no more than the operand has. */
+/* Bytes of operands that stay in the cache while one panel meets a task's tiles, for one point of k[0].  Tiles may read the
+ * same rows again, as the taps of a window do, so there are no more than the operand has. */
 static int64_t schedule_point_bytes(const Kernel *kernel, const ContractSchedule *schedule)
 {
     int64_t size = dtype_size(schedule->dtype), extent = schedule_extent(schedule, schedule->k[0]);
     int64_t rows = schedule_row_tile_elements(schedule) * schedule->block;
     int64_t row_buffer = kernel->buffers.items[schedule->stage.insts.items[schedule->row_load].buffer].count;
-    int64_t columns = schedule_panel_elements(schedule) * schedule->group;
-    return (schedule_least(rows, row_buffer) + columns) * size / extent + 1;
+    return (schedule_least(rows, row_buffer) + schedule_panel_elements(schedule)) * size / extent + 1;
 }
 
-/* Long sums: a task has as many of the results as its cache holds sums for, so that operands are read few times; k goes by in
- * chunks, and is shared out where that leaves few tasks. */
+/* Long sums: a task has as many of the results as its cache holds sums for, so that operands are read few times, or fewer
+ * where that makes enough tasks; k goes by in chunks, and is shared out where there are still too few. */
 static void schedule_choose_long(const Kernel *kernel, ContractSchedule *schedule, bool nested)
 {
     int64_t tile_bytes = schedule_tile_vectors(schedule) * schedule->lanes * dtype_size(schedule->dtype);
     int64_t extent = schedule_extent(schedule, schedule->k[0]);
     int64_t panel_columns = (int64_t)schedule->columns.most * schedule->lanes;
+    int64_t tasks = schedule->batch_points;
     if (schedule->pack_columns != PACK_TASK) {
-        schedule->group =
-            split_evenly(schedule->columns.parts, schedule_within(GROUP_COLUMNS / panel_columns, GROUP_COLUMNS)).most;
-        schedule->block = schedule_within(RESIDENT_BYTES / (tile_bytes * schedule->group), schedule->row_tiles);
-        schedule->block = split_evenly(schedule->row_tiles, schedule->block).most;
+        int64_t group = schedule_within(GROUP_COLUMNS / panel_columns, GROUP_COLUMNS);
+        schedule->group = split_evenly(schedule->columns.parts, group).most;
+        tasks *= split_evenly(schedule->columns.parts, schedule->group).parts;
+        int64_t block = SUMS_BYTES / (tile_bytes * schedule->group), enough = schedule->row_tiles * tasks / WIDE_SHARE;
+        if (block < schedule->row_tiles) {
+            block = schedule_least(block, enough > LEAST_BLOCK ? enough : LEAST_BLOCK);
+        }
+        schedule->block = split_evenly(schedule->row_tiles, schedule_within(block, schedule->row_tiles)).most;
+        tasks *= split_evenly(schedule->row_tiles, schedule->block).parts;
     }
-    int64_t tasks = schedule->batch_points * split_evenly(schedule->row_tiles, schedule->block).parts *
-                    split_evenly(schedule->columns.parts, schedule->group).parts;
     if (!nested && tasks < WIDE_SHARE) {
         schedule->split = split_evenly(extent, split_evenly(extent, (WIDE_SHARE + tasks - 1) / tasks).parts).most;
     }
@@ -348,7 +357,7 @@ static void schedule_choose_blocks(const Kernel *kernel, ContractSchedule *sched
     schedule->block = schedule->pack_columns == PACK_TASK ? schedule->row_tiles : 1;
     schedule->group = 1;
     schedule->split = schedule->chunk = k0;
-    if (panel_bytes > RESIDENT_BYTES && k0 > 1) {
+    if (panel_bytes > PANEL_BYTES && k0 > 1) {
         schedule_choose_long(kernel, schedule, nested);
     } else if (schedule->pack_columns != PACK_TASK && panel_bytes * schedule->columns.parts > RESIDENT_BYTES) {
         int64_t enough = schedule->row_tiles * schedule->columns.parts * schedule->batch_points / WIDE_SHARE;
@@ -377,6 +386,17 @@ static bool schedule_fits(const ContractSchedule *schedule)
     return false;
 }
 
+/* Rows of a tile that the first-level cache can hold a line of each, where k goes along the lines. */
+static int64_t schedule_most_rows(const Kernel *kernel, const ContractSchedule *schedule)
+{
+    if (schedule->row_axis < 0) {
+        return MAX_ROWS;
+    }
+    int64_t bytes = load_coef(schedule, schedule->row_load, schedule->row_axis) *
+                    dtype_size(load_memory_dtype(kernel, schedule, schedule->row_load));
+    return bytes && bytes % PAGE_BYTES == 0 ? MAX_ROWS_OF_SET : MAX_ROWS;
+}
+
 /* Completes a choice of axes and vectors; keeps it if it is the best so far. */
 static void schedule_try(const CpuTarget *target, const Kernel *kernel, ContractSchedule *trial, int vectors, bool nested,
                          ContractSchedule *best)
@@ -385,7 +405,7 @@ static void schedule_try(const CpuTarget *target, const Kernel *kernel, Contract
     trial->columns = split_evenly(column_vectors, vectors);
     trial->masked = schedule_extent(trial, trial->column_axis) % trial->lanes != 0;
     int most = (target->registers - 1 - trial->columns.most) / trial->columns.most;
-    most = most > MAX_ROWS ? MAX_ROWS : most;
+    most = (int)schedule_least(most, schedule_most_rows(kernel, trial));
     int split_axis = trial->row_outer >= 0 ? trial->row_outer : trial->row_axis;
     trial->row_inner = trial->row_outer >= 0 ? (int)schedule_extent(trial, trial->row_axis) : 1;
     if (most / trial->row_inner < 1) {
