@@ -4,6 +4,7 @@
 
 #include "base/pool.h"
 #include "ir/plan.h"
+#include "ir/profile.h"
 
 typedef struct Device Device;         /* an open device of a backend */
 typedef struct Executable Executable; /* a compiled plan: immutable, shared by threads */
@@ -15,6 +16,7 @@ typedef struct DeviceOptions {
     const Allocator *allocator;
     void (*log)(void *state, const char *message); /* may be null */
     void *log_state;
+    Profile *profile; /* where launches are noted; null: they are not timed */
 } DeviceOptions;
 
 typedef struct CompileStats {
@@ -35,8 +37,12 @@ typedef struct Backend {
     const char *(*dump)(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out);
 
     const char *(*instantiate)(Arena *arena, Executable *executable, Instance **instance); /* "not enough memory: ..." */
-    /* inputs and outputs: dense row-major arrays; an output may be the same memory as an input where the plan aliases them. */
-    const char *(*run)(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs);
+    /* inputs and outputs: dense row-major arrays; an output may be the same memory as an input where the plan aliases them.
+     * `resident`, if not null, tells of each input whether it is what the instance's last run left: it is then neither read
+     * from the host's memory nor written to it.  A device without memory of its own has no `fetch`, and all is the host's. */
+    const char *(*run)(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs, const bool *resident);
+    /* Writes the inputs that are resident to the host's memory, as the last run left them. */
+    const char *(*fetch)(Arena *arena, Instance *instance, void *const *inputs, const bool *resident);
     void (*discard)(Instance *instance);
 } Backend;
 

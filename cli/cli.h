@@ -97,7 +97,8 @@ typedef struct Session {
 /* The context, and the program if the verb's first operand is one.  Anything but STATUS_DONE is to be returned, after
  * session_close. */
 int session_open(Session *session, const Options *options, bool program);
-void session_close(Session *session);
+/* Writes the profile, if one is wanted; what the verb returns: `code`, or that this failed. */
+int session_close(Session *session, int code);
 /* The same as report_failure, with where the weights came from if something does not fit. */
 int session_failure(const Session *session, cm_status status, cm_error *error);
 const char *session_entry(const Session *session); /* from the operands or --entry; null if there is none */
@@ -136,6 +137,10 @@ typedef struct ReportItem {
 } ReportItem;
 /* Adds the items to those of the file, or begins it (`fresh`: in any case).  Written whole or not at all. */
 int report_write(const Options *options, const char *path, bool fresh, const ReportItem *items, size_t count);
+
+/* ---- profiles: of --profile, a trace in a file and a table on standard error ---- */
+
+int save_profile(const Options *options, cm_context *context);
 
 /* ---- files ---- */
 

@@ -160,7 +160,8 @@ int session_open(Session *session, const Options *options, bool program)
                                   .threads = (int)options->threads.value,
                                   .cache_directory = options->no_cache ? "" : NULL,
                                   .log = print_log,
-                                  .log_state = (void *)options};
+                                  .log_state = (void *)options,
+                                  .profile = options->profile != NULL};
     cm_error *error;
     cm_status status = cm_context_create(&context, &session->context, &error);
     if (status)
@@ -171,10 +172,15 @@ int session_open(Session *session, const Options *options, bool program)
     return load_program(session);
 }
 
-void session_close(Session *session)
+int session_close(Session *session, int code)
 {
+    if (session->options->profile && session->context) {
+        int saved = save_profile(session->options, session->context);
+        code = code == STATUS_DONE ? saved : code;
+    }
     cm_program_free(session->program);
     cm_context_free(session->context);
+    return code;
 }
 
 const char *session_entry(const Session *session)

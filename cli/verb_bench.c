@@ -129,6 +129,5 @@ int verb_bench(const Options *options)
     }
     cm_executable_free(executable);
     arguments_free(&arguments);
-    session_close(&session);
-    return code;
+    return session_close(&session, code);
 }

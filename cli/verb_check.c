@@ -111,7 +111,7 @@ int verb_check(const Options *options)
         int code = session_open(&session, &one, true);
         if (code == STATUS_DONE)
             code = check_one(&session);
-        session_close(&session);
+        code = session_close(&session, code);
         worst = code > worst ? code : worst;
     }
     return worst;

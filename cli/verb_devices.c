@@ -35,6 +35,5 @@ int verb_devices(const Options *options)
     }
     if (options->json)
         printf("]\n");
-    session_close(&session);
-    return code;
+    return session_close(&session, code);
 }

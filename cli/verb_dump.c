@@ -25,6 +25,5 @@ int verb_dump(const Options *options)
         code = status ? report_failure(options, status, error) : place_text(options, text);
     }
     cm_text_free(session.context, text);
-    session_close(&session);
-    return code;
+    return session_close(&session, code);
 }

@@ -82,6 +82,5 @@ int verb_fmt(const Options *options)
         int one = format_one(&session, options->operands.items[i]);
         code = one > code ? one : code;
     }
-    session_close(&session);
-    return code;
+    return session_close(&session, code);
 }

@@ -176,6 +176,5 @@ int verb_run(const Options *options)
         bool all = !entry && count_fn(session.program, false) > 1 && count_fn(session.program, true) > 0 && !options->arg.count;
         code = all ? run_all(&session) : run_entry(&session, entry, false);
     }
-    session_close(&session);
-    return code;
+    return session_close(&session, code);
 }

@@ -202,8 +202,7 @@ static int run_on_weights(const Options *options)
     for (size_t i = 0; code == STATUS_DONE && i < count; i++)
         code = run_entry(&session, names[i]);
     free(names);
-    session_close(&session);
-    return code;
+    return session_close(&session, code);
 }
 
 int verb_sample(const Options *options)

@@ -279,7 +279,7 @@ int verb_train(const Options *options)
     }
     cm_training_free(training);
     cm_parameters_free(weights);
-    session_close(&session);
+    code = session_close(&session, code);
     if (stopped)
         end_by_signal();
     return code;

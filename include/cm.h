@@ -101,6 +101,7 @@ typedef struct cm_context_options {
     cm_allocator allocator;
     void (*log)(void *state, const char *message); /* what is worth knowing but no failure; null: not wanted */
     void *log_state;
+    int profile; /* 1: launches of kernels are timed, for the functions of cm_profile */
 } cm_context_options;
 
 CM_API cm_status cm_context_create(const cm_context_options *options, cm_context **context, cm_error **error);
@@ -116,6 +117,24 @@ CM_API cm_status cm_device_describe(cm_context *context, size_t index, char **te
 
 /* Frees text that a function of this header allocated for you. */
 CM_API void cm_text_free(cm_context *context, char *text);
+
+/* ---- profiles: where the time of a context's runs goes, if its options ask for it ---- */
+
+typedef struct cm_profile_row { /* a kernel, and the line of the program that it computes; texts live as long as the context */
+    const char *device, *entry, *kernel;
+    const char *file; /* null, and line 0: no place */
+    int line;
+    int64_t launches;
+    double seconds; /* of all launches; those of a loop whose turns run at once count for each thread */
+    int64_t bytes;  /* of one launch: each argument read or written once */
+    double flops;   /* of one launch */
+} cm_profile_row;
+
+/* The rows that were launched, in the order of compiling; past the end CM_INVALID_ARGUMENT.  Call these while nothing runs. */
+CM_API cm_status cm_profile_get(const cm_context *context, size_t index, cm_profile_row *row);
+/* A file for a viewer of traces, such as Perfetto: JSON, the launches (the first 262,144 of them) as `traceEvents`, the rows as
+ * `kernels`. */
+CM_API cm_status cm_profile_save(cm_context *context, const char *path, cm_error **error);
 
 /* ---- arrays ---- */
 

@@ -39,6 +39,7 @@ typedef struct PlanRow {
 typedef struct PlanStep {
     PlanStepKind kind;
     int kernel;     /* LAUNCH */
+    int launch;     /* LAUNCH: its number among those of the plan, from 0 */
     LIST(int) args; /* LAUNCH: buffers in the order of the kernel's; COPY: to, from; FILL_ZERO: what */
     int trip;       /* FOR: i32 buffer that says how many turns (at most `bound`) */
     int64_t bound;  /* FOR, WHILE (0: none) */
@@ -64,6 +65,7 @@ typedef struct Plan {
     LIST(PlanBuffer) buffers;
     PlanSteps steps;
     int input_count, output_count;
+    int launch_count;
     int64_t arena_bytes, lane_bytes;
     int64_t arena_least, lane_least; /* the most bytes alive at once: what no placement can go below */
     int lanes;                       /* how many a run has */

@@ -59,6 +59,7 @@ static void add_launches(Lowering *lowering, PlanSteps *steps, Fuse *fuse, const
     for (int i = 0; i < kernels.count; i++) {
         PlanStep *step = add_step(lowering, steps, STEP_LAUNCH, kernels.items[i].kernel->span);
         step->kernel = kernel_number(lowering, kernels.items[i].kernel);
+        step->launch = lowering->plan->launch_count++;
         for (int j = 0; j < kernels.items[i].args.count; j++)
             list_push(lowering->arena, &step->args, kernels.items[i].args.items[j]);
     }

@@ -97,6 +97,7 @@ struct cm_context {
     const char *cache_directory, *data_path;
     void (*log)(void *state, const char *message);
     void *log_state;
+    Profile *profile;      /* null: not asked for */
     pthread_mutex_t mutex; /* guards the devices */
     ContextDevice devices[CONTEXT_MAX_DEVICES];
     int device_count;
@@ -220,6 +221,11 @@ struct cm_training {
     cm_parameters *initial; /* while the training is made */
     cm_parameters *state;   /* weights, optimiser, averages: one array for each port that is kept */
     void **in, **out;       /* by port */
+    Instance *instance;     /* its own for all steps, since a device may keep the state */
+    bool *resident;         /* by input: part of the state; null: the device has no memory of its own */
+    bool on_device;         /* the device has the state */
+    bool is_stale;          /* and the host's copy is older */
+    bool is_lost;           /* and it was not to be had: only a checkpoint helps */
     int *field;             /* by input: which field of the data, or -1 */
     int32_t step_input, steps_input;
     uint32_t key_input[2];
@@ -233,13 +239,21 @@ struct cm_training {
 
 /* First weights of the models that start from other runs or files, where training->initial has none yet. */
 cm_status training_start(ApiCall *call, cm_training *training, const TrainRun *run);
+/* An instance for all steps: what comes first. */
+cm_status training_take_instance(ApiCall *call, cm_training *training);
+/* Runs the step on what is in training->in; the state may stay on the device (train_state.c). */
+cm_status training_run_step(ApiCall *call, cm_training *training);
+/* Brings the host's copy of the state up to date: before anything but a step looks at it. */
+cm_status training_sync(ApiCall *call, cm_training *training);
+/* The host's copy is what holds from here on. */
+void training_replace_state(cm_training *training);
 /* The step's inputs for `training->step` are in training->in. */
 void training_place_step(cm_training *training);
 /* After a step in which `turn` was not finite: says by a diagnostic where the first such value arose. */
 cm_status training_replay(ApiCall *call, cm_training *training, const cm_turn *turn);
 cm_status training_save(ApiCall *call, cm_training *training, const char *path);
 cm_status training_load(ApiCall *call, cm_training *training, const char *path);
-cm_status training_weights(ApiCall *call, const cm_training *training, cm_parameters *weights);
+cm_status training_weights(ApiCall *call, cm_training *training, cm_parameters *weights);
 cm_status training_step(ApiCall *call, cm_training *training, cm_step *step);
 
 /* ---- random keys ---- */

@@ -46,6 +46,7 @@ static void context_destroy(cm_context *context)
             context->devices[i].backend->close(context->devices[i].device);
     }
     pool_free(context->pool);
+    profile_free(context->profile);
     pthread_mutex_destroy(&context->mutex);
     arena_free(context->arena);
     Allocator allocator = context->allocator;
@@ -118,6 +119,9 @@ static cm_status create_body(ApiCall *call, void *parameters)
     context->pool = pool_new(options->threads);
     if (!context->pool)
         return api_fail(call, CM_DEVICE_ERROR, "no threads could be started");
+    context->profile = options->profile ? profile_new(&context->allocator) : NULL;
+    if (options->profile && !context->profile)
+        return api_fail(call, CM_OUT_OF_MEMORY, NULL);
     arena_set_escape(context->arena, NULL);
     return CM_OK;
 }
@@ -176,7 +180,8 @@ static cm_status open_device(ApiCall *call, ContextDevice *device)
                              .cache_directory = context->cache_directory,
                              .allocator = &context->allocator,
                              .log = context->log,
-                             .log_state = context->log_state};
+                             .log_state = context->log_state,
+                             .profile = context->profile};
     api_lock(call, &context->mutex);
     const char *reason = device->device ? NULL : device->backend->open(call->arena, &options, &device->device);
     api_unlock(call);

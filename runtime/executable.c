@@ -392,7 +392,7 @@ cm_status executable_run(ApiCall *call, cm_executable *executable, void *const *
     cm_status status = executable_take_instance(call, executable);
     if (status != CM_OK)
         return status;
-    const char *reason = executable->backend->run(call->arena, call->instance, inputs, outputs);
+    const char *reason = executable->backend->run(call->arena, call->instance, inputs, outputs, NULL);
     api_drop_instance(call);
     return reason ? api_blame_device(call, executable->entry, reason) : CM_OK;
 }

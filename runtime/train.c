@@ -284,6 +284,8 @@ void cm_training_free(cm_training *training)
     batch_reader_free(training->reader);
     cm_parameters_free(training->initial);
     cm_parameters_free(training->state);
+    if (training->instance)
+        training->executable->backend->discard(training->instance);
     cm_executable_free(training->executable);
     cm_program_free(training->program);
     arena_free(training->arena);
@@ -367,6 +369,8 @@ static cm_status create_body(ApiCall *call, void *parameters)
         status = open_data(call, training, run->data);
     if (status == CM_OK)
         status = join_ports(call, training);
+    if (status == CM_OK)
+        status = training_take_instance(call, training);
     cm_parameters_free(training->initial);
     training->initial = NULL;
     return status;
@@ -469,14 +473,16 @@ cm_status training_step(ApiCall *call, cm_training *training, cm_step *step)
     for (int i = 0; i < training->turn_count; i++)
         training->turn_out[i] = (struct TurnOut){.finite = 1, .taken = 1};
     training_place_step(training);
-    cm_status status = executable_run(call, training->executable, training->in, training->out);
+    cm_status status = training_run_step(call, training);
     if (status != CM_OK)
         return status;
     *step = (cm_step){.step = training->step, .turns = training->turns, .turn_count = (size_t)training->turn_count};
     const cm_turn *failed = read_turns(training, step);
     step->seconds = now() - start;
-    if (failed)
-        return training_replay(call, training, failed);
+    if (failed) {
+        status = training_sync(call, training);
+        return status == CM_OK ? training_replay(call, training, failed) : status;
+    }
     training->step++;
     return CM_OK;
 }
@@ -518,6 +524,9 @@ void cm_training_stop(cm_training *training)
 
 cm_status training_save(ApiCall *call, cm_training *training, const char *path)
 {
+    cm_status status = training_sync(call, training);
+    if (status != CM_OK)
+        return status;
     CheckpointInfo info = {
         .step = training->step, .seed = training->seed, .batch = training->batch, .program_hash = training->program->hash};
     const char *reason = checkpoint_save(call->arena, path, &info, training->state->arrays, training->state->count);
@@ -544,6 +553,7 @@ cm_status training_load(ApiCall *call, cm_training *training, const char *path)
     reason = checkpoint_load(call->arena, path, &info, training->state->arrays, training->state->count, false);
     if (reason)
         return api_fail(call, CM_MISMATCH, "%s", reason);
+    training_replace_state(training);
     training->step = info.step;
     return CM_OK;
 }
@@ -576,9 +586,12 @@ cm_status cm_training_load(cm_training *training, const char *path, cm_error **e
     return api_run(training->context, error, load_body, &call);
 }
 
-cm_status training_weights(ApiCall *call, const cm_training *training, cm_parameters *weights)
+cm_status training_weights(ApiCall *call, cm_training *training, cm_parameters *weights)
 {
     const cm_executable *executable = training->executable;
+    cm_status status = training_sync(call, training);
+    if (status != CM_OK)
+        return status;
     for (int i = 0; i < executable->input_count; i++) {
         const Port *port = &executable->inputs[i];
         if (port->role != PORT_parameter)

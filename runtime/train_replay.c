@@ -60,7 +60,7 @@ static cm_status run_probes(ApiCall *call, const IrFunc *func, const cm_training
     if (!reason)
         reason = backend->instantiate(call->arena, code, &instance);
     if (!reason)
-        reason = backend->run(call->arena, instance, training->in, (void *const *)counts);
+        reason = backend->run(call->arena, instance, training->in, (void *const *)counts, NULL);
     if (instance)
         backend->discard(instance);
     if (code)

@@ -211,11 +211,14 @@ static cm_status save(ApiCall *call, Driver *driver)
 {
     if (!driver->options.directory || driver->saved_step == driver->training->step)
         return CM_OK;
+    cm_status status = training_sync(call, driver->training);
+    if (status != CM_OK)
+        return status;
     ArenaMark mark = arena_mark(call->arena);
     const char *reason = write_weights(call->arena, driver);
     if (reason)
         return api_fail(call, CM_IO_ERROR, "%s", reason);
-    cm_status status = training_save(call, driver->training, file_of(driver, call->arena, "checkpoint.safetensors"));
+    status = training_save(call, driver->training, file_of(driver, call->arena, "checkpoint.safetensors"));
     if (status != CM_OK)
         return status;
     arena_rewind(call->arena, mark);

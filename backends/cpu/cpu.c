@@ -57,6 +57,8 @@ static const char *cpu_compile(Arena *arena, Device *device, const Plan *plan, E
     Executable *made = arena_new_of(own, Executable);
     int count = plan->kernels.count;
     *made = (Executable){.arena = own, .device = device, .plan = plan, .kernels = arena_array(own, CpuKernel, count + 1)};
+    if (device->options.profile && !(made->profile = profile_add(device->options.profile, backend_cpu.name, plan)))
+        longjmp(escape, 1);
     arena_set_escape(own, NULL);
     const char *reason = jit_compile(arena, device, plan->kernels.items, count, made->kernels, &made->code, stats);
     arena_set_escape(arena, outer);

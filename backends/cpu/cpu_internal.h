@@ -74,10 +74,11 @@ struct Executable {
     const Plan *plan;
     CpuKernel *kernels; /* one for each of plan->kernels */
     JitCode *code;
+    ProfilePlan *profile; /* null: launches are not timed */
 };
 
 const char *execute_instantiate(Arena *arena, Executable *executable, Instance **instance);
-const char *execute_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs);
+const char *execute_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs, const bool *resident);
 void execute_discard(Instance *instance);
 
 /* ---- from kernels to code (jit.c, cache.c) ---- */

@@ -155,7 +155,7 @@ static void run_tasks(void *state, int64_t first, int64_t end, int worker)
 }
 
 /* Inside a parallel loop the pool is at work: there a lane runs all tasks by itself. */
-static void run_launch(const Lane *lane, const PlanStep *step, bool alone)
+static void run_phases(const Lane *lane, const PlanStep *step, bool alone)
 {
     void *buffers[K_MAX_BUFFERS];
     for (int i = 0; i < step->args.count; i++)
@@ -169,6 +169,16 @@ static void run_launch(const Lane *lane, const PlanStep *step, bool alone)
         else
             pool_run(executable->device->options.pool, launch.phase->tasks, run_tasks, &launch);
     }
+}
+
+static void run_launch(const Lane *lane, const PlanStep *step, bool alone)
+{
+    const Executable *executable = lane->instance->executable;
+    Profile *profile = executable->device->options.profile;
+    int64_t begin = profile ? profile_now() : 0;
+    run_phases(lane, step, alone);
+    if (profile)
+        profile_note(profile, executable->profile->launches[step->launch], lane->worker, begin, profile_now());
 }
 
 /* ---- control ---- */
@@ -282,8 +292,9 @@ static void run_steps(const Lane *lane, const PlanSteps *steps, bool alone)
         run_step(lane, &steps->list.items[i], alone);
 }
 
-const char *execute_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs)
+const char *execute_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs, const bool *resident)
 {
+    (void)resident; /* all memory is the host's */
     const Plan *plan = instance->executable->plan;
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];

@@ -93,7 +93,7 @@ static const char *open_instance(Arena *arena, Device *device)
 
 /* ---- choosing ---- */
 
-static bool find_family(VkPhysicalDevice physical, uint32_t *family)
+static bool find_family(VkPhysicalDevice physical, uint32_t *family, uint32_t *clock_bits)
 {
     VkQueueFamilyProperties families[32];
     uint32_t count = 32;
@@ -101,6 +101,7 @@ static bool find_family(VkPhysicalDevice physical, uint32_t *family)
     for (uint32_t i = 0; i < count; i++)
         if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) {
             *family = i;
+            *clock_bits = families[i].timestampValidBits;
             return true;
         }
     return false;
@@ -124,7 +125,7 @@ static const char *choose_physical(Arena *arena, Device *device)
 {
     const char *wanted = getenv("CM_VULKAN_DEVICE");
     VkPhysicalDevice list[16];
-    uint32_t count = 16, family;
+    uint32_t count = 16, family, clock_bits;
     int best = 0;
     VkResult result = vkEnumeratePhysicalDevices(device->instance, &count, list);
     if (result && result != VK_INCOMPLETE)
@@ -133,13 +134,14 @@ static const char *choose_physical(Arena *arena, Device *device)
         VkPhysicalDeviceProperties properties;
         vkGetPhysicalDeviceProperties(list[i], &properties);
         bool fits = !wanted || !*wanted || strstr(properties.deviceName, wanted);
-        fits &= properties.apiVersion >= VK_API_VERSION_1_1 && find_family(list[i], &family);
+        fits &= properties.apiVersion >= VK_API_VERSION_1_1 && find_family(list[i], &family, &clock_bits);
         if (!fits || preference(properties.deviceType) <= best)
             continue;
         best = preference(properties.deviceType);
         device->physical = list[i];
         device->properties = properties;
         device->family = family;
+        device->clock_bits = clock_bits;
         device->fuses = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
     }
     if (best)

@@ -2,7 +2,8 @@
  *
  * An instance owns one buffer, mapped into the host's memory, and one command buffer.  Steps are recorded in their order, each
  * behind a barrier; what is recorded is submitted, and waited for, where the host must know a number that the device has
- * computed (the condition of a branch or loop, a count of turns), and at the end. */
+ * computed (the condition of a branch or loop, a count of turns), and at the end.  A run that was one submission decided
+ * nothing on the way: those that follow submit the same commands again. */
 #include "backends/vulkan/vulkan_internal.h"
 
 #include <string.h>
@@ -23,6 +24,12 @@ struct Instance {
     VkFence fence;
     int recorded; /* commands since the last submission */
     bool recording;
+    int submissions; /* of the present run */
+    bool is_whole;   /* the commands are those of a whole run */
+
+    VkQueryPool clock;  /* of launches, if they are timed: a query before and one behind each */
+    ProfileRow **timed; /* the rows of the launches that are recorded */
+    int timed_count;
 };
 
 static Device *device_of(const Instance *instance)
@@ -100,6 +107,17 @@ static VkResult make_commands(Instance *instance)
     return result ? result : vkCreateFence(device->logical, &fence, NULL, &instance->fence);
 }
 
+static VkResult make_clock(Instance *instance)
+{
+    Device *device = device_of(instance);
+    if (!instance->executable->profile || !device->clock_bits)
+        return VK_SUCCESS;
+    VkQueryPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                                  .queryType = VK_QUERY_TYPE_TIMESTAMP,
+                                  .queryCount = 2 * MOST_COMMANDS};
+    return vkCreateQueryPool(device->logical, &info, NULL, &instance->clock);
+}
+
 static void fill_constants(Instance *instance)
 {
     const Plan *plan = instance->executable->plan;
@@ -118,6 +136,7 @@ void execute_vulkan_discard(Instance *instance)
     if (!instance)
         return;
     VkDevice logical = device_of(instance)->logical;
+    vkDestroyQueryPool(logical, instance->clock, NULL);
     vkDestroyFence(logical, instance->fence, NULL);
     vkDestroyCommandPool(logical, instance->pool, NULL);
     vkDestroyDescriptorPool(logical, instance->descriptors, NULL);
@@ -138,6 +157,7 @@ const char *execute_vulkan_instantiate(Arena *arena, Executable *executable, Ins
     Arena *own = kept = arena_new(device->options.allocator, &escape);
     Instance *instance = arena_new_of(own, Instance);
     *instance = (Instance){.arena = own, .executable = executable, .layout = layout_plan(own, executable)};
+    instance->timed = executable->profile ? arena_array(own, ProfileRow *, MOST_COMMANDS) : NULL;
     arena_set_escape(own, NULL);
     if (instance->layout.bytes > (int64_t)device->properties.limits.maxStorageBufferRange) {
         const char *reason = arena_printf(
@@ -152,6 +172,8 @@ const char *execute_vulkan_instantiate(Arena *arena, Executable *executable, Ins
         result = make_set(instance);
     if (!result)
         result = make_commands(instance);
+    if (!result)
+        result = make_clock(instance);
     if (result) {
         execute_vulkan_discard(instance);
         return device_reason(arena, executable->plan->name, result);
@@ -165,21 +187,61 @@ const char *execute_vulkan_instantiate(Arena *arena, Executable *executable, Ins
 
 static VkResult begin(Instance *instance)
 {
-    VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
-                                     .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};
+    VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
     VkResult result = vkBeginCommandBuffer(instance->commands, &info);
     if (result)
         return result;
     instance->recording = true;
+    instance->timed_count = 0;
+    if (instance->clock)
+        vkCmdResetQueryPool(instance->commands, instance->clock, 0, 2 * MOST_COMMANDS);
     vkCmdBindDescriptorSets(instance->commands, VK_PIPELINE_BIND_POINT_COMPUTE, device_of(instance)->pipeline_layout, 0, 1,
                             &instance->set, 0, NULL);
     return VK_SUCCESS;
 }
 
-/* Submits what is recorded and waits for it. */
-static VkResult finish(Instance *instance)
+/* Notes what the launches took: by the device's clock, which is laid beside the host's where they were submitted. */
+static VkResult note_times(Instance *instance, int64_t submitted)
 {
     Device *device = device_of(instance);
+    uint64_t first = 0, mask = device->clock_bits < 64 ? ((uint64_t)1 << device->clock_bits) - 1 : UINT64_MAX;
+    double period = (double)device->properties.limits.timestampPeriod;
+    VkResult result = VK_SUCCESS;
+    for (int i = 0; i < instance->timed_count && instance->clock && !result; i++) {
+        uint64_t times[2];
+        result = vkGetQueryPoolResults(device->logical, instance->clock, 2 * (uint32_t)i, 2, sizeof times, times, sizeof *times,
+                                       VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+        if (i == 0)
+            first = times[0];
+        int64_t begin = (int64_t)(period * (double)((times[0] - first) & mask));
+        int64_t end = (int64_t)(period * (double)((times[1] - first) & mask));
+        if (!result)
+            profile_note(device->options.profile, instance->timed[i], 0, submitted + begin, submitted + end);
+    }
+    return result;
+}
+
+/* Submits the commands and waits for them. */
+static VkResult submit(Instance *instance)
+{
+    Device *device = device_of(instance);
+    VkSubmitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &instance->commands};
+    int64_t submitted = instance->clock ? profile_now() : 0;
+    instance->submissions++;
+    pthread_mutex_lock(&device->queue_lock);
+    VkResult result = vkQueueSubmit(device->queue, 1, &info, instance->fence);
+    pthread_mutex_unlock(&device->queue_lock);
+    if (!result)
+        result = vkWaitForFences(device->logical, 1, &instance->fence, VK_TRUE, UINT64_MAX);
+    if (!result)
+        result = vkResetFences(device->logical, 1, &instance->fence);
+    return result ? result : note_times(instance, submitted);
+}
+
+/* Submits what is recorded. */
+static VkResult finish(Instance *instance)
+{
     if (!instance->recording)
         return VK_SUCCESS;
     VkMemoryBarrier to_host = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
@@ -190,18 +252,7 @@ static VkResult finish(Instance *instance)
     instance->recording = false;
     instance->recorded = 0;
     VkResult result = vkEndCommandBuffer(instance->commands);
-    if (result)
-        return result;
-    VkSubmitInfo submit = {
-        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &instance->commands};
-    pthread_mutex_lock(&device->queue_lock);
-    result = vkQueueSubmit(device->queue, 1, &submit, instance->fence);
-    pthread_mutex_unlock(&device->queue_lock);
-    if (!result)
-        result = vkWaitForFences(device->logical, 1, &instance->fence, VK_TRUE, UINT64_MAX);
-    if (!result)
-        result = vkResetFences(device->logical, 1, &instance->fence);
-    return result;
+    return result ? result : submit(instance);
 }
 
 /* What is recorded next sees what was recorded before. */
@@ -224,6 +275,14 @@ static VkResult next_command(Instance *instance)
     return VK_SUCCESS;
 }
 
+/* The time when all that stands before is done. */
+static void record_time(Instance *instance, int behind)
+{
+    if (instance->clock)
+        vkCmdWriteTimestamp(instance->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, instance->clock,
+                            2 * (uint32_t)instance->timed_count + (uint32_t)behind);
+}
+
 static VkResult record_launch(Instance *instance, const LaidStep *laid)
 {
     const VulkanKernel *kernel = &instance->executable->kernels[laid->step->kernel];
@@ -240,7 +299,11 @@ static VkResult record_launch(Instance *instance, const LaidStep *laid)
         vkCmdBindPipeline(instance->commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel->pipeline[i]);
         vkCmdPushConstants(instance->commands, device_of(instance)->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                            sizeof laid->row, &laid->row);
+        record_time(instance, 0);
         vkCmdDispatch(instance->commands, x, y, 1);
+        record_time(instance, 1);
+        if (instance->clock)
+            instance->timed[instance->timed_count++] = instance->executable->profile->launches[laid->step->launch];
     }
     return result;
 }
@@ -412,30 +475,51 @@ static const char *check_memory(Arena *arena, const Plan *plan, void *const *inp
     return NULL;
 }
 
-static void upload(Instance *instance, void *const *inputs)
+static void upload(Instance *instance, void *const *inputs, const bool *resident)
 {
     const Plan *plan = instance->executable->plan;
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
-        if (buffer->place == PLACE_INPUT && buffer->bytes)
+        if (buffer->place == PLACE_INPUT && buffer->bytes && !(resident && resident[buffer->offset]))
             memcpy(instance->mapped + instance->layout.offset[i], inputs[buffer->offset], (size_t)buffer->bytes);
     }
 }
 
-/* Outputs, and inputs that were updated in place. */
-static void download(Instance *instance, void *const *inputs, void *const *outputs)
+/* Inputs that were updated in place: those that are resident, or those that are not. */
+static void download_inputs(const Instance *instance, void *const *inputs, const bool *resident, bool wanted)
 {
     const Plan *plan = instance->executable->plan;
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
-        bool updated = buffer->place == PLACE_INPUT && instance->layout.written[i];
-        if ((buffer->place == PLACE_OUTPUT || updated) && buffer->bytes)
-            memcpy((updated ? inputs : outputs)[buffer->offset], instance->mapped + instance->layout.offset[i],
-                   (size_t)buffer->bytes);
+        if (buffer->place == PLACE_INPUT && buffer->bytes && instance->layout.written[i] &&
+            (resident && resident[buffer->offset]) == wanted)
+            memcpy(inputs[buffer->offset], instance->mapped + instance->layout.offset[i], (size_t)buffer->bytes);
     }
 }
 
-const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs)
+static void download_outputs(const Instance *instance, void *const *outputs)
+{
+    const Plan *plan = instance->executable->plan;
+    for (int i = 0; i < plan->buffers.count; i++) {
+        const PlanBuffer *buffer = &plan->buffers.items[i];
+        if (buffer->place == PLACE_OUTPUT && buffer->bytes)
+            memcpy(outputs[buffer->offset], instance->mapped + instance->layout.offset[i], (size_t)buffer->bytes);
+    }
+}
+
+static VkResult run_plan(Instance *instance)
+{
+    if (instance->is_whole)
+        return submit(instance);
+    instance->submissions = 0;
+    VkResult result = run_steps(instance, &instance->layout.steps);
+    VkResult last = finish(instance);
+    instance->is_whole = !result && !last && instance->submissions == 1;
+    return result ? result : last;
+}
+
+const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs,
+                               const bool *resident)
 {
     const Plan *plan = instance->executable->plan;
     Device *device = device_of(instance);
@@ -443,14 +527,20 @@ const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *in
     const char *reason = check_memory(arena, plan, inputs, outputs);
     if (reason)
         return reason;
-    upload(instance, inputs);
-    VkResult result = run_steps(instance, &instance->layout.steps);
-    VkResult last = finish(instance);
-    result = result ? result : last;
+    upload(instance, inputs, resident);
+    VkResult result = run_plan(instance);
     if (result)
         return device_reason(arena, plan->name, result);
     if (atomic_load(&device->messages) != messages)
         return arena_printf(arena, "the validation layer had something to say of '%s': the log has it", plan->name);
-    download(instance, inputs, outputs);
+    download_outputs(instance, outputs);
+    download_inputs(instance, inputs, resident, false);
+    return NULL;
+}
+
+const char *execute_vulkan_fetch(Arena *arena, Instance *instance, void *const *inputs, const bool *resident)
+{
+    (void)arena; /* all memory is mapped: this cannot fail */
+    download_inputs(instance, inputs, resident, true);
     return NULL;
 }

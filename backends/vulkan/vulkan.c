@@ -141,6 +141,8 @@ static const char *vulkan_compile(Arena *arena, Device *device, const Plan *plan
     *made = (Executable){.arena = own, .device = device, .plan = plan};
     made->kernels = arena_array(own, VulkanKernel, plan->kernels.count + 1);
     kept = made;
+    if (device->options.profile && !(made->profile = profile_add(device->options.profile, backend_vulkan.name, plan)))
+        longjmp(escape, 1);
     const char *reason = NULL;
     for (int i = 0; i < plan->kernels.count && !reason; i++)
         reason = compile_kernel(arena, made, i);
@@ -198,5 +200,6 @@ const Backend backend_vulkan = {
     .dump = vulkan_dump,
     .instantiate = execute_vulkan_instantiate,
     .run = execute_vulkan_run,
+    .fetch = execute_vulkan_fetch,
     .discard = execute_vulkan_discard,
 };

@@ -31,6 +31,7 @@ struct Device {
     VkPhysicalDeviceProperties properties;
     VkPhysicalDeviceFeatures features; /* those that are used */
     bool fuses;                        /* fma rounds once; processors that stand in for a GPU round the product, too */
+    uint32_t clock_bits;               /* of timestamps of the queue; 0: it has none */
     VkDevice logical;
     uint32_t family, memory_type; /* of the queue; of what the host and the device both see */
     VkQueue queue;
@@ -102,6 +103,7 @@ struct Executable {
     const Plan *plan;
     VulkanKernel *kernels; /* by kernel of the plan */
     int64_t scratch_bytes; /* of a launch, the most of all */
+    ProfilePlan *profile;  /* null: launches are not timed */
 };
 
 /* ---- layout ---- */
@@ -132,7 +134,9 @@ Layout layout_plan(Arena *arena, const Executable *executable);
 /* ---- running ---- */
 
 const char *execute_vulkan_instantiate(Arena *arena, Executable *executable, Instance **instance);
-const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs);
+const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs,
+                               const bool *resident);
+const char *execute_vulkan_fetch(Arena *arena, Instance *instance, void *const *inputs, const bool *resident);
 void execute_vulkan_discard(Instance *instance);
 
 #endif

@@ -59,6 +59,8 @@ static const Expectation expectations[] = {
     {"dump model.cm answer --after=nothing", 2, ""},
     {"dump model.cm cloud --set N=8 --svg", 0, "<svg"},
     {"bench model.cm cloud --set N=64 --repeat 2 --json", 0, "\"median_seconds\""},
+    {"bench model.cm cloud --set N=64 --repeat 2 --profile trace.json && cat trace.json", 0, "\"traceEvents\""},
+    {"bench model.cm cloud --set N=64 --repeat 2 --profile bad.cm/trace.json", 1, NULL},
     {"fmt --check loose.cm", 1, "loose.cm"},
     {"fmt bad.cm", 1, ""},
     {"devices", 0, "cpu"},

@@ -157,7 +157,7 @@ static void compile_and_run(Arena *arena, const IrFunc *func, bool no_fuse, int 
     const char *reason = backend_cpu.compile(arena, device, plan, &executable, &stats);
     ck_assert_msg(!reason, "%s", reason);
     ck_assert_ptr_null(backend_cpu.instantiate(arena, executable, &instance));
-    ck_assert_ptr_null(backend_cpu.run(arena, instance, inputs, outputs));
+    ck_assert_ptr_null(backend_cpu.run(arena, instance, inputs, outputs, NULL));
     backend_cpu.discard(instance);
     backend_cpu.release(executable);
     backend_cpu.close(device);

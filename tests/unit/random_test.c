@@ -239,7 +239,7 @@ static EvalTensor *run_code(const Subject *subject, bool no_fuse)
     const char *reason = backend_cpu.compile(arena, device, plan_of(subject, no_fuse), &executable, &stats);
     ck_assert_msg(!reason, "%s", reason);
     ck_assert_ptr_null(backend_cpu.instantiate(arena, executable, &instance));
-    ck_assert_ptr_null(backend_cpu.run(arena, instance, inputs, outputs));
+    ck_assert_ptr_null(backend_cpu.run(arena, instance, inputs, outputs, NULL));
     backend_cpu.discard(instance);
     backend_cpu.release(executable);
     backend_cpu.close(device);

@@ -1,0 +1,63 @@
+/* Where the state of a training lies: in the host's arrays, and on a device that has memory of its own also there.  Steps leave
+ * it on the device; the host's copy is brought up to date when something else looks at it. */
+#include "runtime/api_internal.h"
+
+cm_status training_take_instance(ApiCall *call, cm_training *training)
+{
+    const cm_executable *executable = training->executable;
+    cm_status status = executable_take_instance(call, training->executable);
+    if (status != CM_OK)
+        return status;
+    training->instance = call->instance;
+    call->instance = NULL;
+    if (!executable->backend->fetch)
+        return CM_OK;
+    training->resident = arena_array(training->arena, bool, executable->input_count);
+    for (int i = 0; i < executable->input_count; i++) {
+        PortRole role = executable->inputs[i].role;
+        training->resident[i] = role == PORT_parameter || role == PORT_state || role == PORT_ema;
+    }
+    return CM_OK;
+}
+
+static cm_status tell_loss(ApiCall *call, const cm_training *training)
+{
+    return api_fail(call, CM_DEVICE_ERROR, "the state of %s is lost with the device that had it; a checkpoint brings it back",
+                    training->executable->entry);
+}
+
+cm_status training_run_step(ApiCall *call, cm_training *training)
+{
+    const cm_executable *executable = training->executable;
+    if (training->is_lost)
+        return tell_loss(call, training);
+    const char *reason = executable->backend->run(call->arena, training->instance, training->in, training->out,
+                                                  training->on_device ? training->resident : NULL);
+    if (reason) {
+        training->is_lost = training->is_stale;
+        training->on_device = false;
+        return api_blame_device(call, executable->entry, reason);
+    }
+    training->is_stale = training->on_device;
+    training->on_device = training->resident != NULL;
+    return CM_OK;
+}
+
+cm_status training_sync(ApiCall *call, cm_training *training)
+{
+    const cm_executable *executable = training->executable;
+    if (training->is_lost)
+        return tell_loss(call, training);
+    if (!training->is_stale)
+        return CM_OK;
+    const char *reason = executable->backend->fetch(call->arena, training->instance, training->in, training->resident);
+    if (reason)
+        return api_blame_device(call, executable->entry, reason);
+    training->is_stale = false;
+    return CM_OK;
+}
+
+void training_replace_state(cm_training *training)
+{
+    training->on_device = training->is_stale = training->is_lost = false;
+}
