@@ -4,7 +4,7 @@
  *   emit.c      types, memory, counted loops             inst.c      scalar and vector instructions at a point
  *   reshape.c   kernels rewritten to suit the CPU        nest.c      a plain stage's loops, vector axis and tasks chosen
  *   loops.c     and emitted                              contract.c  contractions (with schedule.c)
- *   jit.c       modules to machine code                  cache.c     machine code kept on disk
+ *   jit.c       modules to machine code                  object.c    machine code kept on disk
  *   execute.c   instances, and running a plan's steps    cpu.c       the backend's table of functions
  *
  * A kernel is compiled to one or a few phases.  A phase is a native function over a range of tasks: tasks of one phase may run
@@ -81,7 +81,7 @@ const char *execute_instantiate(Arena *arena, Executable *executable, Instance *
 const char *execute_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs, const bool *resident);
 void execute_discard(Instance *instance);
 
-/* ---- from kernels to code (jit.c, cache.c) ---- */
+/* ---- from kernels to code (jit.c, object.c) ---- */
 
 /* Fills compiled[i] for kernels[i] (expanded); compiles on all threads of the device's pool.  `code` is null after an error. */
 const char *jit_compile(Arena *arena, Device *device, Kernel *const *kernels, int count, CpuKernel *compiled, JitCode **code,
@@ -96,11 +96,11 @@ typedef struct CpuObject {
     const void *bytes;
     size_t size;
 } CpuObject;
-uint64_t cache_key(const CpuTarget *target, const Kernel *kernel);
-bool cache_read(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, CpuObject *object); /* false: a miss */
-/* Null, or why it is not kept: a cache that cannot be written is only slower. */
-const char *cache_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object);
-void cache_trim(Arena *arena, const char *directory); /* drops the oldest entries beyond the bound */
+uint64_t object_key(const CpuTarget *target, const Kernel *kernel);
+/* False: a miss. */
+bool object_read(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, CpuObject *object);
+/* Null, or why it is not kept. */
+const char *object_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object);
 
 /* ---- the emitter ---- */
 

@@ -1,6 +1,8 @@
 /* From kernels to machine code: LLVM modules made and compiled on all threads of the pool, objects linked into memory. */
 #include "backends/cpu/cpu_internal.h"
 
+#include "base/cache.h"
+
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
 #include <llvm-c/LLJIT.h>
@@ -88,7 +90,7 @@ static const char *optimise(Codegen *cg, LLVMTargetMachineRef machine)
 static const char *make_module(Codegen *cg, Arena *arena, const CpuTarget *target, LLVMTargetMachineRef machine,
                                const Kernel *kernel)
 {
-    open_module(cg, arena, target, machine, symbol_of(arena, cache_key(target, kernel)));
+    open_module(cg, arena, target, machine, symbol_of(arena, object_key(target, kernel)));
     emit_kernel(cg, kernel);
     return optimise(cg, machine);
 }
@@ -109,7 +111,7 @@ static LLVMMemoryBufferRef read_object(Job *job, Arena *arena, int i, uint64_t k
 {
     CpuObject object;
     const char *directory = job->device->options.cache_directory;
-    if (!directory || !cache_read(arena, directory, key, job->kernels[i], &object))
+    if (!directory || !object_read(arena, directory, key, job->kernels[i], &object))
         return NULL;
     job->compiled[i] = object.shape;
     atomic_fetch_add(&job->read, 1);
@@ -121,7 +123,7 @@ static void keep_object(Job *job, Arena *arena, int i, uint64_t key)
     const char *directory = job->device->options.cache_directory;
     CpuObject object = {
         .shape = job->compiled[i], .bytes = LLVMGetBufferStart(job->objects[i]), .size = LLVMGetBufferSize(job->objects[i])};
-    const char *reason = directory ? cache_write(arena, directory, key, job->kernels[i], &object) : NULL;
+    const char *reason = directory ? object_write(arena, directory, key, job->kernels[i], &object) : NULL;
     if (reason)
         job->not_kept[i] = strdup(reason);
 }
@@ -149,7 +151,7 @@ static void compile_one(Job *job, LLVMTargetMachineRef *machine, int i)
         return;
     }
     Arena *arena = kept = arena_new(job->device->options.allocator, &escape);
-    uint64_t key = cache_key(&job->device->target, job->kernels[i]);
+    uint64_t key = object_key(&job->device->target, job->kernels[i]);
     job->objects[i] = read_object(job, arena, i, key);
     if (!job->objects[i]) {
         if (!*machine)
@@ -234,7 +236,7 @@ static const char *link_all(Job *job, Arena *arena, LLVMOrcLLJITRef jit)
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit);
     uint64_t *keys = arena_array(arena, uint64_t, job->count);
     for (int i = 0; i < job->count; i++) {
-        keys[i] = cache_key(&job->device->target, job->kernels[i]);
+        keys[i] = object_key(&job->device->target, job->kernels[i]);
         if (is_linked(keys, i))
             continue;
         const char *reason = take_error(arena, LLVMOrcLLJITAddObjectFile(jit, library, job->objects[i]));

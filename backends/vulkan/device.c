@@ -5,6 +5,8 @@
  * the context's log; each makes the operation fail that it came from. */
 #include "backends/vulkan/vulkan_internal.h"
 
+#include "base/cache.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,6 +194,55 @@ static const char *open_logical(Arena *arena, Device *device)
     return NULL;
 }
 
+/* ---- what the driver has made of shaders, from run to run ---- */
+
+/* The driver checks what it gets, too, but some have been known to trust it: the entry is checked, and is one for each driver.
+ */
+static uint64_t pipelines_key(const Device *device)
+{
+    const VkPhysicalDeviceProperties *properties = &device->properties;
+    uint32_t facts[4 + VK_UUID_SIZE / 4] = {0x766b, properties->vendorID, properties->deviceID, properties->driverVersion};
+    memcpy(facts + 4, properties->pipelineCacheUUID, VK_UUID_SIZE);
+    return cache_key(facts, sizeof facts);
+}
+
+static VkResult open_pipelines(Arena *arena, Device *device)
+{
+    Bytes content = {0};
+    const char *directory = device->options.cache_directory;
+    if (!directory || !cache_read(arena, directory, pipelines_key(device), &content))
+        content.size = 0;
+    VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+                                      .initialDataSize = content.size,
+                                      .pInitialData = content.size ? content.data : NULL};
+    device->pipelines_size = content.size;
+    return vkCreatePipelineCache(device->logical, &info, NULL, &device->pipelines);
+}
+
+/* Only a longer one is written: what is missing costs time, not results. */
+static void keep_pipelines(Arena *arena, Device *device)
+{
+    Bytes content = {0};
+    const char *directory = device->options.cache_directory;
+    VkResult result = vkGetPipelineCacheData(device->logical, device->pipelines, &content.size, NULL);
+    if (result || !directory || content.size <= device->pipelines_size)
+        return;
+    content.data = arena_alloc(arena, content.size);
+    if (!vkGetPipelineCacheData(device->logical, device->pipelines, &content.size, content.data))
+        cache_write(arena, directory, pipelines_key(device), content);
+}
+
+static void try_to_keep_pipelines(Device *device)
+{
+    jmp_buf escape;
+    Arena *volatile kept = NULL;
+    if (!setjmp(escape)) {
+        Arena *arena = kept = arena_new(device->options.allocator, &escape);
+        keep_pipelines(arena, device);
+    }
+    arena_free(kept);
+}
+
 static const char *make_common(Arena *arena, Device *device)
 {
     VkDescriptorSetLayoutBinding binding = {
@@ -207,9 +258,8 @@ static const char *make_common(Arena *arena, Device *device)
                                          .pPushConstantRanges = &row};
     if (!result)
         result = vkCreatePipelineLayout(device->logical, &layout, NULL, &device->pipeline_layout);
-    VkPipelineCacheCreateInfo cache = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
     if (!result)
-        result = vkCreatePipelineCache(device->logical, &cache, NULL, &device->pipelines);
+        result = open_pipelines(arena, device);
     return result ? device_reason(arena, "the device does not open", result) : NULL;
 }
 
@@ -228,6 +278,8 @@ const char *device_open(Arena *arena, Device *device)
 void device_close(Device *device)
 {
     if (device->logical) {
+        if (device->pipelines)
+            try_to_keep_pipelines(device);
         vkDestroyPipelineCache(device->logical, device->pipelines, NULL);
         vkDestroyPipelineLayout(device->logical, device->pipeline_layout, NULL);
         vkDestroyDescriptorSetLayout(device->logical, device->set_layout, NULL);

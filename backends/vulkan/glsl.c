@@ -103,7 +103,7 @@ static bool is_shared_out(const Kernel *kernel, const KStage *stage, int axis)
     return !adds || adds->index.coef[axis] != 0;
 }
 
-static const KAxis *axis_at(const Kernel *kernel, const KStage *stage, int axis)
+const KAxis *glsl_axis(const Kernel *kernel, const KStage *stage, int axis)
 {
     return axis < kernel->outer.count ? &kernel->outer.items[axis] : &stage->axes.items[axis - kernel->outer.count];
 }
@@ -114,8 +114,8 @@ static int64_t count_points(const Kernel *kernel, const KStage *stage, int first
     int64_t points = 1;
     for (int axis = first; axis < kernel->outer.count + stage->axes.count; axis++) {
         bool wanted = shared_out ? is_shared_out(kernel, stage, axis)
-                                 : axis >= kernel->outer.count && axis_at(kernel, stage, axis)->kind == K_REDUCE;
-        points *= wanted ? axis_at(kernel, stage, axis)->extent : 1;
+                                 : axis >= kernel->outer.count && glsl_axis(kernel, stage, axis)->kind == K_REDUCE;
+        points *= wanted ? glsl_axis(kernel, stage, axis)->extent : 1;
     }
     return points;
 }
@@ -152,6 +152,11 @@ Phases glsl_phases(Arena *arena, const Kernel *kernel)
     }
     for (int i = 0; i < kernel->stages.count; i++) {
         const KStage *stage = &kernel->stages.items[i];
+        Phase tiles;
+        if (tiles_choose(kernel, i, &tiles)) {
+            list_push(arena, &phases, tiles);
+            continue;
+        }
         int64_t points = count_points(kernel, stage, 0, true);
         bool sums = sums_are_shared_out(kernel, stage, points);
         list_push(arena, &phases, ((Phase){sums ? PHASE_SUMS : PHASE_POINTS, i, points, sums ? points : groups_for(points)}));
@@ -161,16 +166,7 @@ Phases glsl_phases(Arena *arena, const Kernel *kernel)
 
 /* ---- printing ---- */
 
-typedef struct Printer {
-    Arena *arena;
-    const Kernel *kernel;
-    Text *out;
-    int depth;
-} Printer;
-
-static void line(Printer *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void line(Printer *printer, const char *format, ...)
+void glsl_line(GlslPrinter *printer, const char *format, ...)
 {
     va_list args;
     for (int i = 0; i < printer->depth; i++)
@@ -181,21 +177,30 @@ static void line(Printer *printer, const char *format, ...)
     text_puts(printer->out, "\n");
 }
 
-static void open_loop(Printer *printer, int axis, int64_t extent)
+void glsl_open(GlslPrinter *printer, const char *format, ...)
 {
-    line(printer, "for (int a%d = 0; a%d < %lld; a%d++) {", axis, axis, (long long)extent, axis);
+    va_list args;
+    va_start(args, format);
+    const char *head = arena_vprintf(printer->arena, format, args);
+    va_end(args);
+    glsl_line(printer, "%s {", head);
     printer->depth++;
 }
 
-static void close_block(Printer *printer)
+void glsl_close(GlslPrinter *printer)
 {
     printer->depth--;
-    line(printer, "}");
+    glsl_line(printer, "}");
+}
+
+static void open_loop(GlslPrinter *printer, int axis, int64_t extent)
+{
+    glsl_open(printer, "for (int a%d = 0; a%d < %lld; a%d++)", axis, axis, (long long)extent, axis);
 }
 
 /* ---- where buffers lie ---- */
 
-static void print_accessors(Printer *printer)
+static void print_accessors(GlslPrinter *printer)
 {
     const Kernel *kernel = printer->kernel;
     bool shared = locals_are_shared(kernel);
@@ -204,20 +209,20 @@ static void print_accessors(Printer *printer)
         const char *type = glsl_type(buffer->dtype), *name = dtype_name(buffer->dtype);
         bool small = buffer->dtype == DT_f16 || buffer->dtype == DT_bf16;
         if (buffer->kind == K_LOCAL && shared) {
-            line(printer, "shared %s l%d[%lld];", type, i, (long long)(buffer->count ? buffer->count : 1));
-            line(printer, "%s get_b%d(int i) { return l%d[i]; }", type, i, i);
-            line(printer, "void put_b%d(int i, %s x) { l%d[i] = %s%s%s; }", i, type, i, small ? "round_" : "",
-                 small ? name : "", small ? "(x)" : "x");
+            glsl_line(printer, "shared %s l%d[%lld];", type, i, (long long)(buffer->count ? buffer->count : 1));
+            glsl_line(printer, "%s get_b%d(int i) { return l%d[i]; }", type, i, i);
+            glsl_line(printer, "void put_b%d(int i, %s x) { l%d[i] = %s%s%s; }", i, type, i, small ? "round_" : "",
+                      small ? name : "", small ? "(x)" : "x");
             continue;
         }
-        line(printer, "int b%d;", i);
-        line(printer, "%s get_b%d(int i) { return get_%s(b%d + i); }", type, i, name, i);
-        line(printer, "void put_b%d(int i, %s x) { put_%s(b%d + i, x); }", i, type, name, i);
+        glsl_line(printer, "int b%d;", i);
+        glsl_line(printer, "%s get_b%d(int i) { return get_%s(b%d + i); }", type, i, name, i);
+        glsl_line(printer, "void put_b%d(int i, %s x) { put_%s(b%d + i, x); }", i, type, name, i);
     }
 }
 
 /* Arguments begin where the table says; locals in memory behind each other, those of each group behind the ones before. */
-static void print_bases(Printer *printer)
+static void print_bases(GlslPrinter *printer)
 {
     const Kernel *kernel = printer->kernel;
     int argument = 0;
@@ -225,10 +230,10 @@ static void print_bases(Printer *printer)
     for (int i = 0; i < kernel->buffers.count; i++) {
         const KBuffer *buffer = &kernel->buffers.items[i];
         if (buffer->kind != K_LOCAL) {
-            line(printer, "b%d = base_of(%d);", i, argument++);
+            glsl_line(printer, "b%d = base_of(%d);", i, argument++);
         } else if (!locals_are_shared(kernel)) {
-            line(printer, "b%d = (base_of(%d) + int(gl_WorkGroupID.x) * %lld + %lld) / %d;", i, argument,
-                 (long long)scratch_stride(kernel), (long long)local, dtype_size(buffer->dtype));
+            glsl_line(printer, "b%d = (base_of(%d) + int(gl_WorkGroupID.x) * %lld + %lld) / %d;", i, argument,
+                      (long long)scratch_stride(kernel), (long long)local, dtype_size(buffer->dtype));
             local += local_bytes(buffer);
         }
     }
@@ -241,19 +246,19 @@ static const char *acc_type(const KAcc *acc)
     return acc->wide ? "double" : glsl_type(acc->dtype);
 }
 
-static void print_insts(Printer *printer, const KStage *stage, int first, int end)
+static void print_insts(GlslPrinter *printer, const KStage *stage, int first, int end)
 {
     for (KRef ref = first; ref < end; ref++) {
         const KInst *inst = &stage->insts.items[ref];
         Text value = text_new(printer->arena);
         glsl_inst(printer->kernel, stage, ref, &value);
         bool is_float = dtype_is_float(inst->dtype);
-        line(printer, "%s%s v%d = %s;", is_float ? "precise " : "", is_offset(inst) ? "int" : glsl_type(inst->dtype), ref,
-             value.data);
+        glsl_line(printer, "%s%s v%d = %s;", is_float ? "precise " : "", is_offset(inst) ? "int" : glsl_type(inst->dtype), ref,
+                  value.data);
     }
 }
 
-static void print_identity(Printer *printer, const KAcc *acc, int number)
+static void print_identity(GlslPrinter *printer, const KAcc *acc, int number)
 {
     double real = acc->combine == K_SUM    ? 0
                   : acc->combine == K_PROD ? 1
@@ -264,26 +269,26 @@ static void print_identity(Printer *printer, const KAcc *acc, int number)
     int64_t integer = acc->combine == K_MAX ? least : acc->combine == K_MIN ? most : acc->combine == K_PROD;
     Text value = text_new(printer->arena);
     glsl_constant(acc->wide ? DT_f64 : acc->dtype, real, integer, &value);
-    line(printer, "%s%s s%d = %s;", dtype_is_float(acc->dtype) ? "precise " : "", acc_type(acc), number, value.data);
+    glsl_line(printer, "%s%s s%d = %s;", dtype_is_float(acc->dtype) ? "precise " : "", acc_type(acc), number, value.data);
 }
 
 /* `into` = `into` combined with `value`. */
-static void print_combine(Printer *printer, const KAcc *acc, const char *into, const char *value)
+static void print_combine(GlslPrinter *printer, const KAcc *acc, const char *into, const char *value)
 {
     switch (acc->combine) {
     case K_SUM:
-        line(printer, "%s = %s + %s;", into, into, value);
+        glsl_line(printer, "%s = %s + %s;", into, into, value);
         break;
     case K_PROD:
-        line(printer, "%s = %s * %s;", into, into, value);
+        glsl_line(printer, "%s = %s * %s;", into, into, value);
         break;
     default:
-        line(printer, "%s = %s(%s, %s);", into, acc->combine == K_MAX ? "largest" : "least", into, value);
+        glsl_line(printer, "%s = %s(%s, %s);", into, acc->combine == K_MAX ? "largest" : "least", into, value);
         break;
     }
 }
 
-static void print_accumulation(Printer *printer, const KStage *stage)
+static void print_accumulation(GlslPrinter *printer, const KStage *stage)
 {
     print_insts(printer, stage, 0, stage->body_count);
     for (int i = 0; i < stage->accs.count; i++) {
@@ -294,7 +299,7 @@ static void print_accumulation(Printer *printer, const KStage *stage)
     }
 }
 
-static void print_tail(Printer *printer, const KStage *stage)
+void glsl_tail(GlslPrinter *printer, const KStage *stage)
 {
     print_insts(printer, stage, stage->body_count, stage->insts.count);
     for (int i = 0; i < stage->stores.count; i++) {
@@ -304,24 +309,24 @@ static void print_tail(Printer *printer, const KStage *stage)
         if (store->dynamic >= 0)
             text_printf(&place, " + v%d", store->dynamic);
         if (store->guard >= 0)
-            line(printer, "if (v%d)", store->guard);
+            glsl_line(printer, "if (v%d)", store->guard);
         if (store->add)
-            line(printer, "put_b%d(%s, get_b%d(%s) + v%d);", store->buffer, place.data, store->buffer, place.data,
-                 store->value);
+            glsl_line(printer, "put_b%d(%s, get_b%d(%s) + v%d);", store->buffer, place.data, store->buffer, place.data,
+                      store->value);
         else
-            line(printer, "put_b%d(%s, v%d);", store->buffer, place.data, store->value);
+            glsl_line(printer, "put_b%d(%s, v%d);", store->buffer, place.data, store->value);
     }
 }
 
 /* One thread goes through all axes that are not shared out. */
-static void print_point(Printer *printer, const KStage *stage)
+static void print_point(GlslPrinter *printer, const KStage *stage)
 {
     const Kernel *kernel = printer->kernel;
     int outer = kernel->outer.count, open = 0, reduced = 0;
     for (int axis = 0; axis < outer + stage->axes.count; axis++) {
         bool maps = axis < outer || stage->axes.items[axis - outer].kind == K_MAP;
         if (maps && !is_shared_out(kernel, stage, axis)) {
-            open_loop(printer, axis, axis_at(kernel, stage, axis)->extent);
+            open_loop(printer, axis, glsl_axis(kernel, stage, axis)->extent);
             open++;
         }
     }
@@ -338,10 +343,10 @@ static void print_point(Printer *printer, const KStage *stage)
     if (stage->body_count || stage->accs.count)
         print_accumulation(printer, stage);
     while (reduced--)
-        close_block(printer);
-    print_tail(printer, stage);
+        glsl_close(printer);
+    glsl_tail(printer, stage);
     while (open--)
-        close_block(printer);
+        glsl_close(printer);
 }
 
 /* ---- places of threads ---- */
@@ -351,145 +356,144 @@ typedef bool Wanted(const Kernel *kernel, const KStage *stage, int axis);
 
 static bool is_summed(const Kernel *kernel, const KStage *stage, int axis)
 {
-    return axis >= kernel->outer.count && axis_at(kernel, stage, axis)->kind == K_REDUCE;
+    return axis >= kernel->outer.count && glsl_axis(kernel, stage, axis)->kind == K_REDUCE;
 }
 
-static void print_digits(Printer *printer, const KStage *stage, int first, Wanted *wanted, const char *number)
+static void print_digits(GlslPrinter *printer, const KStage *stage, int first, Wanted *wanted, const char *number)
 {
     const Kernel *kernel = printer->kernel;
     int64_t below = 1;
     for (int axis = kernel->outer.count + stage->axes.count - 1; axis >= first; axis--) {
-        int64_t extent = axis_at(kernel, stage, axis)->extent;
+        int64_t extent = glsl_axis(kernel, stage, axis)->extent;
         if (!wanted(kernel, stage, axis))
             continue;
-        line(printer, "int a%d = %s / %lld %% %lld;", axis, number, (long long)below, (long long)extent);
+        glsl_line(printer, "int a%d = %s / %lld %% %lld;", axis, number, (long long)below, (long long)extent);
         below *= extent;
     }
 }
 
 /* ---- sums that threads share out ---- */
 
-static void print_shared_sums(Printer *printer, const KStage *stage, int number)
+static void print_shared_sums(GlslPrinter *printer, const KStage *stage, int number)
 {
     for (int i = 0; i < stage->accs.count; i++)
-        line(printer, "shared %s t%d_%d[%d];", acc_type(&stage->accs.items[i]), number, i, GROUP_THREADS);
+        glsl_line(printer, "shared %s t%d_%d[%d];", acc_type(&stage->accs.items[i]), number, i, GROUP_THREADS);
 }
 
 /* Each thread has its part of the terms, then halves are added to halves: in an order that the kernel alone determines. */
-static void print_shared_out(Printer *printer, const KStage *stage, int number)
+static void print_shared_out(GlslPrinter *printer, const KStage *stage, int number)
 {
     const Kernel *kernel = printer->kernel;
     int64_t terms = count_points(kernel, stage, 0, false);
     for (int i = 0; i < stage->accs.count; i++)
         print_identity(printer, &stage->accs.items[i], i);
-    line(printer, "for (int term = thread; term < %lld; term += %d) {", (long long)terms, GROUP_THREADS);
-    printer->depth++;
+    glsl_open(printer, "for (int term = thread; term < %lld; term += %d)", (long long)terms, GROUP_THREADS);
     print_digits(printer, stage, 0, is_summed, "term");
     print_accumulation(printer, stage);
-    close_block(printer);
-    line(printer, "barrier();");
+    glsl_close(printer);
+    glsl_line(printer, "barrier();");
     for (int i = 0; i < stage->accs.count; i++)
-        line(printer, "t%d_%d[thread] = s%d;", number, i, i);
+        glsl_line(printer, "t%d_%d[thread] = s%d;", number, i, i);
     for (int half = GROUP_THREADS / 2; half; half /= 2) {
-        line(printer, "barrier();");
-        line(printer, "if (thread < %d) {", half);
-        printer->depth++;
+        glsl_line(printer, "barrier();");
+        glsl_open(printer, "if (thread < %d)", half);
         for (int i = 0; i < stage->accs.count; i++) {
             char into[48], value[64];
             snprintf(into, sizeof into, "t%d_%d[thread]", number, i);
             snprintf(value, sizeof value, "t%d_%d[thread + %d]", number, i, half);
             print_combine(printer, &stage->accs.items[i], into, value);
         }
-        close_block(printer);
+        glsl_close(printer);
     }
-    line(printer, "if (thread == 0) {");
-    printer->depth++;
+    glsl_open(printer, "if (thread == 0)");
     for (int i = 0; i < stage->accs.count; i++)
-        line(printer, "s%d = t%d_%d[0];", i, number, i);
-    print_tail(printer, stage);
-    close_block(printer);
+        glsl_line(printer, "s%d = t%d_%d[0];", i, number, i);
+    glsl_tail(printer, stage);
+    glsl_close(printer);
 }
 
 /* ---- phases ---- */
 
-static void print_points(Printer *printer, const Phase *phase)
+static void print_points(GlslPrinter *printer, const Phase *phase)
 {
     const KStage *stage = &printer->kernel->stages.items[phase->stage];
-    line(printer, "int point = group * %d + thread;", GROUP_THREADS);
-    line(printer, "if (point >= %lld)", (long long)phase->points);
-    line(printer, "  return;");
+    glsl_line(printer, "int point = group * %d + thread;", GROUP_THREADS);
+    glsl_line(printer, "if (point >= %lld)", (long long)phase->points);
+    glsl_line(printer, "  return;");
     print_digits(printer, stage, 0, is_shared_out, "point");
     print_point(printer, stage);
 }
 
-static void print_sums(Printer *printer, const Phase *phase)
+static void print_sums(GlslPrinter *printer, const Phase *phase)
 {
     const KStage *stage = &printer->kernel->stages.items[phase->stage];
-    line(printer, "if (group >= %lld)", (long long)phase->points);
-    line(printer, "  return;");
+    glsl_line(printer, "if (group >= %lld)", (long long)phase->points);
+    glsl_line(printer, "  return;");
     print_digits(printer, stage, 0, is_shared_out, "group");
     print_shared_out(printer, stage, phase->stage);
 }
 
 /* A stage of a phase of rows, between barriers. */
-static void print_row_stage(Printer *printer, int number)
+static void print_row_stage(GlslPrinter *printer, int number)
 {
     const Kernel *kernel = printer->kernel;
     const KStage *stage = &kernel->stages.items[number];
     int64_t points = count_points(kernel, stage, kernel->outer.count, true);
     bool sums = sums_are_shared_out(kernel, stage, points) && points < GROUP_THREADS / 4;
-    line(printer, "for (int point = %s; point < %lld; point += %d) {", sums ? "0" : "thread", (long long)points,
-         sums ? 1 : GROUP_THREADS);
-    printer->depth++;
+    glsl_open(printer, "for (int point = %s; point < %lld; point += %d)", sums ? "0" : "thread", (long long)points,
+              sums ? 1 : GROUP_THREADS);
     print_digits(printer, stage, kernel->outer.count, is_shared_out, "point");
     if (sums)
         print_shared_out(printer, stage, number);
     else
         print_point(printer, stage);
-    close_block(printer);
-    line(printer, "memoryBarrierBuffer();");
-    line(printer, "barrier();");
+    glsl_close(printer);
+    glsl_line(printer, "memoryBarrierBuffer();");
+    glsl_line(printer, "barrier();");
 }
 
-static void print_rows(Printer *printer, const Phase *phase)
+static void print_rows(GlslPrinter *printer, const Phase *phase)
 {
     const Kernel *kernel = printer->kernel;
-    line(printer, "for (int place = group; place < %lld; place += %lld) {", (long long)phase->points, (long long)phase->groups);
-    printer->depth++;
+    glsl_open(printer, "for (int place = group; place < %lld; place += %lld)", (long long)phase->points,
+              (long long)phase->groups);
     int64_t below = 1;
     for (int axis = kernel->outer.count - 1; axis >= 0; axis--) {
         int64_t extent = kernel->outer.items[axis].extent;
-        line(printer, "int a%d = place / %lld %% %lld;", axis, (long long)below, (long long)extent);
+        glsl_line(printer, "int a%d = place / %lld %% %lld;", axis, (long long)below, (long long)extent);
         below *= extent;
     }
     for (int i = 0; i < kernel->stages.count; i++) {
-        line(printer, "{");
+        glsl_line(printer, "{");
         printer->depth++;
         print_row_stage(printer, i);
-        close_block(printer);
+        glsl_close(printer);
     }
-    close_block(printer);
+    glsl_close(printer);
 }
 
 void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const Phase *phase, Text *out)
 {
-    Printer printer = {.arena = arena, .kernel = kernel, .out = out};
+    GlslPrinter printer = {.arena = arena, .kernel = kernel, .out = out};
     glsl_prelude(device, glsl_uses(kernel, DT_f64), glsl_uses(kernel, DT_i64), out);
-    line(&printer, "layout(local_size_x = %d) in;", GROUP_THREADS);
+    glsl_line(&printer, "layout(local_size_x = %d) in;", GROUP_THREADS);
     print_accessors(&printer);
     for (int i = 0; i < kernel->stages.count; i++)
         if (phase->kind == PHASE_ROWS || (phase->kind == PHASE_SUMS && phase->stage == i))
             print_shared_sums(&printer, &kernel->stages.items[i], i);
-    line(&printer, "void main() {");
-    printer.depth++;
-    line(&printer, "int thread = int(gl_LocalInvocationID.x);");
-    line(&printer, "int group = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x);");
+    if (phase->kind == PHASE_TILES)
+        tiles_print_shared(&printer, phase);
+    glsl_open(&printer, "void main()");
+    glsl_line(&printer, "int thread = int(gl_LocalInvocationID.x);");
+    glsl_line(&printer, "int group = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x);");
     print_bases(&printer);
     if (phase->kind == PHASE_POINTS)
         print_points(&printer, phase);
     else if (phase->kind == PHASE_SUMS)
         print_sums(&printer, phase);
+    else if (phase->kind == PHASE_TILES)
+        tiles_print(&printer, phase);
     else
         print_rows(&printer, phase);
-    close_block(&printer);
+    glsl_close(&printer);
 }

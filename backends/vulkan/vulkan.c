@@ -2,7 +2,6 @@
 #include "backends/vulkan/vulkan_internal.h"
 
 #include <string.h>
-#include <time.h>
 
 static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Device **device)
 {
@@ -15,6 +14,8 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
     Arena *own = kept = arena_new(options->allocator, &escape);
     Device *made = arena_new_of(own, Device);
     *made = (Device){.arena = own, .options = *options};
+    if (options->cache_directory)
+        made->options.cache_directory = arena_copy_text(own, options->cache_directory, strlen(options->cache_directory));
     arena_set_escape(own, NULL);
     pthread_mutex_init(&made->queue_lock, NULL);
     const char *reason = device_open(arena, made);
@@ -48,72 +49,6 @@ static void vulkan_close(Device *device)
 
 /* ---- compiling ---- */
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static const char *check_features(Arena *arena, const Device *device, const Kernel *kernel)
-{
-    const char *lacks = NULL;
-    if (glsl_uses(kernel, DT_f64) && !device->features.shaderFloat64)
-        lacks = "f64";
-    if (glsl_uses(kernel, DT_i64) && !device->features.shaderInt64)
-        lacks = "i64";
-    return lacks ? arena_printf(arena, "%s does not compute with %s, which '%s' needs", device->properties.deviceName, lacks,
-                                kernel->name)
-                 : NULL;
-}
-
-static const char *make_pipeline(Arena *arena, Device *device, const Kernel *kernel, const Phase *phase, VkPipeline *pipeline)
-{
-    Text text = text_new(arena);
-    Spirv spirv;
-    VkShaderModule module;
-    glsl_print(arena, device, kernel, phase, &text);
-    const char *reason = spirv_compile(arena, text.data, &spirv);
-    if (reason)
-        return reason;
-    VkShaderModuleCreateInfo code = {
-        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = spirv.count * 4, .pCode = spirv.words};
-    VkResult result = vkCreateShaderModule(device->logical, &code, NULL, &module);
-    if (result)
-        return device_reason(arena, kernel->name, result);
-    VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-                                        .layout = device->pipeline_layout,
-                                        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                                                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                                                  .module = module,
-                                                  .pName = "main"}};
-    result = vkCreateComputePipelines(device->logical, device->pipelines, 1, &info, NULL, pipeline);
-    vkDestroyShaderModule(device->logical, module, NULL);
-    return result ? device_reason(arena, kernel->name, result) : NULL;
-}
-
-static const char *compile_kernel(Arena *arena, Executable *made, int number)
-{
-    const Kernel *kernel = made->plan->kernels.items[number];
-    VulkanKernel *out = &made->kernels[number];
-    const char *reason = check_features(arena, made->device, kernel);
-    if (reason)
-        return reason;
-    out->phases = glsl_phases(made->arena, kernel);
-    out->pipeline = arena_array(made->arena, VkPipeline, out->phases.count + 1);
-    out->scratch_bytes = glsl_scratch_bytes(kernel);
-    if (out->scratch_bytes > made->scratch_bytes)
-        made->scratch_bytes = out->scratch_bytes;
-    for (int i = 0; i < out->phases.count && !reason; i++) {
-        ArenaMark mark = arena_mark(arena);
-        if (out->phases.items[i].points)
-            reason = make_pipeline(arena, made->device, kernel, &out->phases.items[i], &out->pipeline[i]);
-        if (!reason)
-            arena_rewind(arena, mark);
-    }
-    return reason;
-}
-
 static void vulkan_release(Executable *executable)
 {
     if (!executable)
@@ -135,7 +70,6 @@ static const char *vulkan_compile(Arena *arena, Device *device, const Plan *plan
         arena_set_escape(arena, outer);
         return "not enough memory";
     }
-    double start = seconds_now();
     Arena *own = arena_new(device->options.allocator, &escape);
     Executable *made = arena_new_of(own, Executable);
     *made = (Executable){.arena = own, .device = device, .plan = plan};
@@ -143,12 +77,9 @@ static const char *vulkan_compile(Arena *arena, Device *device, const Plan *plan
     kept = made;
     if (device->options.profile && !(made->profile = profile_add(device->options.profile, backend_vulkan.name, plan)))
         longjmp(escape, 1);
-    const char *reason = NULL;
-    for (int i = 0; i < plan->kernels.count && !reason; i++)
-        reason = compile_kernel(arena, made, i);
+    const char *reason = compile_kernels(arena, made, stats);
     arena_set_escape(own, NULL);
     arena_set_escape(arena, outer);
-    *stats = (CompileStats){seconds_now() - start, plan->kernels.count, plan->kernels.count, 0};
     if (reason) {
         vulkan_release(made);
         return reason;
@@ -172,10 +103,11 @@ static const char *dump_spirv(Arena *arena, const Device *device, const Kernel *
 
 static const char *vulkan_dump(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out)
 {
-    static const char *const kinds[] = {"a thread for each point", "a workgroup for each sum", "a workgroup for each row"};
+    static const char *const kinds[] = {"a thread for each point", "a workgroup for each sum", "a workgroup for each tile",
+                                        "a workgroup for each row"};
     bool schedule = strcmp(stage, "schedule") == 0, glsl = strcmp(stage, "glsl") == 0;
     Phases phases = glsl_phases(arena, kernel);
-    const char *reason = check_features(arena, device, kernel);
+    const char *reason = compile_check(arena, device, kernel);
     if (!schedule && !glsl && strcmp(stage, "spirv") != 0)
         return arena_printf(arena, "the Vulkan backend has no stage \"%s\": it has schedule, glsl and spirv", stage);
     for (int i = 0; i < phases.count && !reason; i++) {

@@ -1,9 +1,11 @@
 /* What the files of the Vulkan backend share.
  *
  *   device.c   the instance, a physical device and its queue      glsl.c     a kernel as GLSL: its phases and memory
- *   spirv.c    GLSL to SPIR-V, by glslang                         inst.c     one instruction as GLSL
- *   layout.c   where a plan's buffers lie in device memory        prelude.c  GLSL that every shader begins with
- *   execute.c  instances, and running a plan's steps              vulkan.c   the backend's table of functions
+ *   compile.c  kernels to pipelines, on all threads               inst.c     one instruction as GLSL
+ *   spirv.c    GLSL to SPIR-V, by glslang                         prelude.c  GLSL that every shader begins with
+ *   tiles.c    contractions by tiles in shared memory
+ *   layout.c   where a plan's buffers lie in device memory        execute.c  instances, and running a plan's steps
+ *   vulkan.c   the backend's table of functions
  *
  * All values of an instance lie in one storage buffer, which shaders see as words of 32 bits; smaller elements are cut out of
  * words, and stored with atomic operations on theirs.  Nothing beyond Vulkan 1.1 is needed; f64 and i64 need the device's
@@ -39,6 +41,8 @@ struct Device {
     VkDescriptorSetLayout set_layout;
     VkPipelineLayout pipeline_layout;
     VkPipelineCache pipelines;
+    size_t pipelines_size;     /* of what the cache on disk has of them */
+    atomic_bool said_not_kept; /* that the cache cannot be written: once is enough */
 };
 
 const char *device_open(Arena *arena, Device *device); /* fills what is empty; close it also after a failure */
@@ -58,12 +62,13 @@ enum {
 typedef enum PhaseKind {
     PHASE_POINTS, /* a thread for each point of a stage's map axes */
     PHASE_SUMS,   /* a workgroup for each point, whose threads share out the points of the reduction */
+    PHASE_TILES,  /* a workgroup for each tile of a contraction's results (tiles.c) */
     PHASE_ROWS,   /* a workgroup for each point of the outer axes, for all stages: where they have locals in common */
 } PhaseKind;
 
 typedef struct Phase {
     PhaseKind kind;
-    int stage;      /* POINTS, SUMS */
+    int stage;      /* POINTS, SUMS, TILES */
     int64_t points; /* threads or workgroups */
     int64_t groups; /* workgroups of a dispatch */
 } Phase;
@@ -74,6 +79,25 @@ Phases glsl_phases(Arena *arena, const Kernel *kernel);
 int64_t glsl_scratch_bytes(const Kernel *kernel);
 void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const Phase *phase, Text *out);
 bool glsl_uses(const Kernel *kernel, DType dtype); /* in memory or in values; sums that are kept wide count as f64 */
+
+/* What prints parts of a shader; lines are indented by depth. */
+typedef struct GlslPrinter {
+    Arena *arena;
+    const Kernel *kernel;
+    Text *out;
+    int depth;
+} GlslPrinter;
+void glsl_line(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void glsl_open(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a block */
+void glsl_close(GlslPrinter *printer);
+const KAxis *glsl_axis(const Kernel *kernel, const KStage *stage, int axis);
+/* Instructions and stores behind the sums, which are s0, s1.., at the point a0, a1.. . */
+void glsl_tail(GlslPrinter *printer, const KStage *stage);
+
+/* A contraction by tiles, if it is one and large enough. */
+bool tiles_choose(const Kernel *kernel, int stage, Phase *phase);
+void tiles_print_shared(GlslPrinter *printer, const Phase *phase);
+void tiles_print(GlslPrinter *printer, const Phase *phase);
 
 const char *glsl_type(DType dtype);
 /* Instruction `ref` of a stage as an expression over axes a0.., values v0.. and bases b0.. . */
@@ -105,6 +129,11 @@ struct Executable {
     int64_t scratch_bytes; /* of a launch, the most of all */
     ProfilePlan *profile;  /* null: launches are not timed */
 };
+
+/* What the device lacks for the kernel, or null. */
+const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel);
+/* Fills made->kernels; pipelines that there are then are the caller's to destroy, also after a failure. */
+const char *compile_kernels(Arena *arena, Executable *made, CompileStats *stats);
 
 /* ---- layout ---- */
 

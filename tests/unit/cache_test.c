@@ -107,11 +107,11 @@ START_TEST(another_kernel_is_a_miss)
     other->stages.items[0].axes.items[0].extent = 99;
     CpuTarget target;
     ck_assert_ptr_null(target_detect(arena, &target));
-    ck_assert_msg(cache_key(&target, other) != cache_key(&target, make_kernel(100)), "keys are equal");
+    ck_assert_msg(object_key(&target, other) != object_key(&target, make_kernel(100)), "keys are equal");
     CpuTarget lesser = target;
     lesser.features = "";
     target_complete(&lesser);
-    ck_assert_msg(cache_key(&target, other) != cache_key(&lesser, other), "the key does not know the CPU");
+    ck_assert_msg(object_key(&target, other) != object_key(&lesser, other), "the key does not know the CPU");
 }
 END_TEST
 

@@ -1,13 +1,9 @@
-/* Machine code kept on disk, by a key of everything that it depends on.
- *
- * An entry is executed when it is read, so the directory is private and entries of other users are refused.  A file that is
- * damaged in any way is a miss.  Nothing is locked: files are written aside and renamed, the last writer wins. */
-#include "backends/cpu/cpu_internal.h"
+/* Files of the cache: a header that says what they are and what they must add up to, then the content. */
+#include "base/cache.h"
 
-#include "base/file.h"
+#include "base/table.h"
 
 #include <dirent.h>
-#include <elf.h>
 #include <fcntl.h>
 #include <link.h>
 #include <stdlib.h>
@@ -20,11 +16,9 @@ static const char SUFFIX[] = ".kernel";
 
 typedef struct Header {
     char magic[8];
-    uint64_t key, outline; /* `outline`: a second look at the kernel, independent of its hash */
-    uint64_t size, checksum;
-    CpuKernel shape;
+    uint64_t key, size, checksum;
 } Header;
-static const char MAGIC[8] = "cmcpu01";
+static const char MAGIC[8] = "cmcache";
 
 /* ---- the key ---- */
 
@@ -48,30 +42,11 @@ static int add_build_id(struct dl_phdr_info *info, size_t size, void *state)
     return ours;
 }
 
-uint64_t cache_key(const CpuTarget *target, const Kernel *kernel)
+uint64_t cache_key(const void *facts, size_t size)
 {
-    uint64_t parts[4] = {kernel_hash(kernel), target->hash, 0, 0};
-    unsigned major, minor, patch;
-    LLVMGetVersion(&major, &minor, &patch);
-    parts[2] = (uint64_t)major << 32 | minor << 16 | patch;
-    parts[3] = hash_bytes(CM_VERSION, strlen(CM_VERSION), 0);
-    dl_iterate_phdr(add_build_id, &parts[3]);
-    return hash_bytes(parts, sizeof parts, 7);
-}
-
-static uint64_t outline_of(const Kernel *kernel)
-{
-    uint64_t facts[8] = {kernel->buffers.count, kernel->outer.count, kernel->stages.count, kernel_points(kernel)};
-    for (int i = 0; i < kernel->stages.count; i++) {
-        const KStage *stage = &kernel->stages.items[i];
-        facts[4] = 31 * facts[4] + stage->insts.count;
-        facts[5] = 31 * facts[5] + stage->stores.count;
-        for (int a = 0; a < stage->axes.count; a++)
-            facts[6] = 31 * facts[6] + stage->axes.items[a].extent;
-    }
-    for (int i = 0; i < kernel->buffers.count; i++)
-        facts[7] = 31 * facts[7] + kernel->buffers.items[i].count;
-    return hash_bytes(facts, sizeof facts, 9);
+    uint64_t build = hash_bytes(CM_VERSION, strlen(CM_VERSION), 0);
+    dl_iterate_phdr(add_build_id, &build);
+    return hash_bytes(facts, size, build);
 }
 
 /* ---- files ---- */
@@ -117,7 +92,7 @@ static unsigned char *read_entry(Arena *arena, const char *path, size_t *size)
     return bytes;
 }
 
-bool cache_read(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, CpuObject *object)
+bool cache_read(Arena *arena, const char *directory, uint64_t key, Bytes *content)
 {
     struct stat status;
     if (stat(directory, &status) != 0 || !is_private(&status))
@@ -128,29 +103,22 @@ bool cache_read(Arena *arena, const char *directory, uint64_t key, const Kernel 
         return false;
     Header header;
     memcpy(&header, bytes, sizeof header);
-    const unsigned char *code = bytes + sizeof header;
-    if (memcmp(header.magic, MAGIC, sizeof MAGIC) != 0 || header.key != key || header.outline != outline_of(kernel) ||
-        header.size != size - sizeof header || header.checksum != hash_bytes(code, header.size, key) ||
-        header.shape.phase_count < 0 || header.shape.phase_count > CPU_MAX_PHASES)
-        return false;
-    for (int i = 0; i < CPU_MAX_PHASES; i++)
-        header.shape.phases[i].entry = NULL;
-    *object = (CpuObject){.shape = header.shape, .bytes = code, .size = header.size};
-    return true;
+    *content = (Bytes){bytes + sizeof header, size - sizeof header};
+    return memcmp(header.magic, MAGIC, sizeof MAGIC) == 0 && header.key == key && header.size == content->size &&
+           header.checksum == hash_bytes(content->data, content->size, key);
 }
 
-const char *cache_write(Arena *arena, const char *directory, uint64_t key, const Kernel *kernel, const CpuObject *object)
+const char *cache_write(Arena *arena, const char *directory, uint64_t key, Bytes content)
 {
     const char *reason = file_make_private_directory(arena, directory);
     if (reason)
         return reason;
-    Header header = {.key = key, .outline = outline_of(kernel), .size = object->size, .shape = object->shape};
+    Header header = {.key = key, .size = content.size, .checksum = hash_bytes(content.data, content.size, key)};
     memcpy(header.magic, MAGIC, sizeof MAGIC);
-    header.checksum = hash_bytes(object->bytes, object->size, key);
-    unsigned char *bytes = arena_alloc(arena, sizeof header + object->size);
+    unsigned char *bytes = arena_alloc(arena, sizeof header + content.size);
     memcpy(bytes, &header, sizeof header);
-    memcpy(bytes + sizeof header, object->bytes, object->size);
-    return file_write_atomic(arena, entry_path(arena, directory, key), bytes, sizeof header + object->size);
+    memcpy(bytes + sizeof header, content.data, content.size);
+    return file_write_atomic(arena, entry_path(arena, directory, key), bytes, sizeof header + content.size);
 }
 
 /* ---- trimming ---- */
