@@ -8,8 +8,10 @@ static const struct {
     const char *name, *summary;
 } stages[] = {
     {"schedule", "how each kernel is tiled, vectorised and shared out"},
-    {"llvm", "LLVM IR of each kernel"},
-    {"asm", "machine code of each kernel"},
+    {"llvm", "LLVM IR of each kernel (CPU)"},
+    {"asm", "machine code of each kernel (CPU)"},
+    {"glsl", "shaders of each kernel (Vulkan)"},
+    {"spirv", "the words that they become (Vulkan)"},
 };
 enum { STAGES = sizeof stages / sizeof *stages };
 

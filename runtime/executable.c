@@ -393,6 +393,11 @@ cm_status executable_run(ApiCall *call, cm_executable *executable, void *const *
     if (status != CM_OK)
         return status;
     const char *reason = executable->backend->run(call->arena, call->instance, inputs, outputs, NULL);
-    api_drop_instance(call);
-    return reason ? api_blame_device(call, executable->entry, reason) : CM_OK;
+    if (!reason) {
+        api_drop_instance(call);
+        return CM_OK;
+    }
+    executable->backend->discard(call->instance); /* who knows in what state it is */
+    call->instance = NULL;
+    return api_blame_device(call, executable->entry, reason);
 }

@@ -10,7 +10,7 @@ cm_status training_take_instance(ApiCall *call, cm_training *training)
         return status;
     training->instance = call->instance;
     call->instance = NULL;
-    if (!executable->backend->fetch)
+    if (!executable->backend->fetch || training->resident)
         return CM_OK;
     training->resident = arena_array(training->arena, bool, executable->input_count);
     for (int i = 0; i < executable->input_count; i++) {
@@ -31,9 +31,14 @@ cm_status training_run_step(ApiCall *call, cm_training *training)
     const cm_executable *executable = training->executable;
     if (training->is_lost)
         return tell_loss(call, training);
+    cm_status status = training->instance ? CM_OK : training_take_instance(call, training);
+    if (status != CM_OK)
+        return status;
     const char *reason = executable->backend->run(call->arena, training->instance, training->in, training->out,
                                                   training->on_device ? training->resident : NULL);
     if (reason) {
+        executable->backend->discard(training->instance);
+        training->instance = NULL;
         training->is_lost = training->is_stale;
         training->on_device = false;
         return api_blame_device(call, executable->entry, reason);
@@ -51,8 +56,10 @@ cm_status training_sync(ApiCall *call, cm_training *training)
     if (!training->is_stale)
         return CM_OK;
     const char *reason = executable->backend->fetch(call->arena, training->instance, training->in, training->resident);
-    if (reason)
+    if (reason) {
+        training->is_lost = true;
         return api_blame_device(call, executable->entry, reason);
+    }
     training->is_stale = false;
     return CM_OK;
 }

@@ -1,14 +1,18 @@
 /* The Vulkan instance, a physical device with a queue for compute, and what all of its executables share.
  *
  * CM_VULKAN_DEVICE chooses among several devices by a part of the name; else the first discrete one is taken, then integrated,
- * virtual, and those that are processors.  CM_VULKAN_VALIDATE=1 switches the Khronos validation layer on, whose messages go to
- * the context's log; each makes the operation fail that it came from. */
+ * virtual, and those that are processors.  CM_VULKAN_MINIMUM=1 makes it pretend to have no more than Vulkan 1.1 guarantees: no
+ * f64, no i64, no clock, arrays of 128 MiB at once, in memory that the host does not see.  CM_VULKAN_VALIDATE=1 switches the
+ * Khronos validation layer on, hazards of memory included; its messages go to the context's log, and each makes the run fail
+ * that it came from. */
 #include "backends/vulkan/vulkan_internal.h"
 
 #include "base/cache.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { MINIMUM_RANGE = 1 << 27 }; /* of a storage buffer: what every device has */
 
 static const char *result_name(VkResult result)
 {
@@ -73,10 +77,15 @@ static const char *open_instance(Arena *arena, Device *device)
         .pfnUserCallback = on_message,
         .pUserData = device,
     };
+    static const VkValidationFeatureEnableEXT also[] = {VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
+    VkValidationFeaturesEXT features = {.sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT,
+                                        .pNext = &messenger,
+                                        .enabledValidationFeatureCount = 1,
+                                        .pEnabledValidationFeatures = also};
     VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
         .pApplicationInfo = &application,
-        .pNext = validate ? &messenger : NULL,
+        .pNext = validate ? &features : NULL,
         .enabledLayerCount = validate,
         .ppEnabledLayerNames = layers,
         .enabledExtensionCount = validate,
@@ -146,6 +155,11 @@ static const char *choose_physical(Arena *arena, Device *device)
         device->clock_bits = clock_bits;
         device->fuses = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
     }
+    device->most_bytes = device->properties.limits.maxStorageBufferRange;
+    if (device->is_minimal && best) {
+        device->most_bytes = device->most_bytes < MINIMUM_RANGE ? device->most_bytes : MINIMUM_RANGE;
+        device->clock_bits = 0;
+    }
     if (best)
         return NULL;
     if (wanted && *wanted)
@@ -153,22 +167,44 @@ static const char *choose_physical(Arena *arena, Device *device)
     return "there is no Vulkan 1.1 device that computes";
 }
 
-/* Memory that the host reads and writes; that of the device if there is such. */
+/* The type with most of the wanted properties among those that have all that are needed; -1: there is none. */
+static int best_type(const VkPhysicalDeviceMemoryProperties *memory, VkMemoryPropertyFlags needed, VkMemoryPropertyFlags wanted,
+                     VkDeviceSize least_heap)
+{
+    int best = -1, most = -1;
+    for (uint32_t i = 0; i < memory->memoryTypeCount; i++) {
+        VkMemoryPropertyFlags flags = memory->memoryTypes[i].propertyFlags;
+        int worth = __builtin_popcount(flags & wanted);
+        if ((flags & needed) != needed || memory->memoryHeaps[memory->memoryTypes[i].heapIndex].size < least_heap ||
+            worth <= most)
+            continue;
+        most = worth;
+        best = (int)i;
+    }
+    return best;
+}
+
+/* Arrays lie in the device's own memory.  The host sees that, too, where it is the same memory, or a window that is large. */
 static const char *choose_memory(Device *device)
 {
     const VkMemoryPropertyFlags host = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    const VkMemoryPropertyFlags local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     VkPhysicalDeviceMemoryProperties memory;
+    VkDeviceSize largest = 0;
     vkGetPhysicalDeviceMemoryProperties(device->physical, &memory);
-    int best = -1;
     for (uint32_t i = 0; i < memory.memoryTypeCount; i++) {
-        VkMemoryPropertyFlags flags = memory.memoryTypes[i].propertyFlags;
-        int worth = ((flags & VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) != 0) + ((flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT) != 0);
-        if ((flags & host) != host || worth <= best)
-            continue;
-        best = worth;
-        device->memory_type = i;
+        VkDeviceSize size = memory.memoryHeaps[memory.memoryTypes[i].heapIndex].size;
+        if (memory.memoryTypes[i].propertyFlags & local && size > largest)
+            largest = size;
     }
-    return best < 0 ? "the device has no memory that the host can see" : NULL;
+    int own = best_type(&memory, local, 0, largest), both = best_type(&memory, host | local, cached, largest / 2);
+    int seen = best_type(&memory, host, cached, 0);
+    if (own < 0 || seen < 0)
+        return "the device has no memory of its own, or none that the host can see";
+    device->host_sees_all = both >= 0 && !device->is_minimal;
+    device->device_memory = (uint32_t)(device->host_sees_all ? both : own);
+    device->host_memory = (uint32_t)seen;
+    return NULL;
 }
 
 /* ---- the logical device ---- */
@@ -177,7 +213,8 @@ static const char *open_logical(Arena *arena, Device *device)
 {
     VkPhysicalDeviceFeatures has;
     vkGetPhysicalDeviceFeatures(device->physical, &has);
-    device->features = (VkPhysicalDeviceFeatures){.shaderFloat64 = has.shaderFloat64, .shaderInt64 = has.shaderInt64};
+    if (!device->is_minimal)
+        device->features = (VkPhysicalDeviceFeatures){.shaderFloat64 = has.shaderFloat64, .shaderInt64 = has.shaderInt64};
     float priority = 1;
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = device->family,
@@ -265,6 +302,7 @@ static const char *make_common(Arena *arena, Device *device)
 
 const char *device_open(Arena *arena, Device *device)
 {
+    device->is_minimal = is_set("CM_VULKAN_MINIMUM");
     const char *reason = open_instance(arena, device);
     if (!reason)
         reason = choose_physical(arena, device);

@@ -32,10 +32,11 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
 static const char *vulkan_describe(Device *device, Arena *arena)
 {
     uint32_t version = device->properties.apiVersion;
-    return arena_printf(arena, "vulkan: %s, Vulkan %u.%u, %s%s, arrays of up to %u MiB together", device->properties.deviceName,
-                        VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
+    return arena_printf(arena, "vulkan: %s, Vulkan %u.%u, %s%s, %s, arrays of up to %lld MiB together",
+                        device->properties.deviceName, VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
                         device->features.shaderFloat64 ? "f64" : "no f64", device->features.shaderInt64 ? ", i64" : ", no i64",
-                        device->properties.limits.maxStorageBufferRange >> 20);
+                        device->host_sees_all ? "memory shared with the host" : "memory of its own",
+                        (long long)(device->most_bytes >> 20));
 }
 
 static void vulkan_close(Device *device)

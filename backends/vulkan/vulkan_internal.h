@@ -4,8 +4,8 @@
  *   compile.c  kernels to pipelines, on all threads               inst.c     one instruction as GLSL
  *   spirv.c    GLSL to SPIR-V, by glslang                         prelude.c  GLSL that every shader begins with
  *   tiles.c    contractions by tiles in shared memory
- *   layout.c   where a plan's buffers lie in device memory        execute.c  instances, and running a plan's steps
- *   vulkan.c   the backend's table of functions
+ *   layout.c   where a plan's buffers lie in device memory        instance.c memory, commands, transfers
+ *   vulkan.c   the backend's table of functions                   execute.c  running a plan's steps
  *
  * All values of an instance lie in one storage buffer, which shaders see as words of 32 bits; smaller elements are cut out of
  * words, and stored with atomic operations on theirs.  Nothing beyond Vulkan 1.1 is needed; f64 and i64 need the device's
@@ -33,9 +33,13 @@ struct Device {
     VkPhysicalDeviceProperties properties;
     VkPhysicalDeviceFeatures features; /* those that are used */
     bool fuses;                        /* fma rounds once; processors that stand in for a GPU round the product, too */
+    bool is_minimal;                   /* it pretends to have no more than every device must have */
     uint32_t clock_bits;               /* of timestamps of the queue; 0: it has none */
     VkDevice logical;
-    uint32_t family, memory_type; /* of the queue; of what the host and the device both see */
+    uint32_t family;                     /* of the queue */
+    uint32_t device_memory, host_memory; /* types: of arrays, and of what the host and the device both see */
+    bool host_sees_all;                  /* the host sees arrays, too */
+    int64_t most_bytes;                  /* of arrays that a shader sees at once */
     VkQueue queue;
     pthread_mutex_t queue_lock;
     VkDescriptorSetLayout set_layout;
@@ -159,6 +163,56 @@ typedef struct Layout {
 } Layout;
 
 Layout layout_plan(Arena *arena, const Executable *executable);
+
+/* ---- instances (instance.c) ---- */
+
+typedef struct Block { /* of memory, with a buffer over all of it */
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    unsigned char *mapped; /* null: the host does not see it */
+    int64_t bytes;
+} Block;
+
+typedef struct Transfer {           /* of an array of the host */
+    int64_t offset, staging, bytes; /* in arrays; in the block that both see, if the host does not see arrays */
+    void *host;
+    bool up; /* to the device */
+} Transfer;
+
+struct Instance {
+    Arena *arena;
+    Executable *executable;
+    Layout layout;
+    Block arrays, staging;
+    VkDescriptorPool descriptors;
+    VkDescriptorSet set;
+    VkCommandPool pool;
+    VkCommandBuffer commands;
+    VkFence fence;
+    int recorded; /* commands since the last submission */
+    bool recording;
+    int submissions; /* of the present run */
+    bool is_whole;   /* the commands are those of a whole run, with the transfers that are recorded */
+
+    Transfer *transfers, *recorded_transfers;
+    int transfer_count, recorded_count;
+    int64_t transfer_end; /* of the block that both see */
+
+    VkQueryPool clock;  /* of launches, if they are timed: a query before and one behind each */
+    ProfileRow **timed; /* the rows of the launches that are recorded */
+    int timed_count;
+};
+
+VkResult instance_next_command(Instance *instance); /* what is recorded next sees what was recorded before */
+VkResult instance_finish(Instance *instance);       /* submits what is recorded, and waits */
+VkResult instance_submit(Instance *instance);       /* what was recorded before, once more */
+/* Lists what a run moves, and makes room for it. */
+VkResult instance_place(Instance *instance, void *const *inputs, void *const *outputs, const bool *resident);
+VkResult instance_record_transfers(Instance *instance, bool up);
+void instance_move(const Instance *instance, bool up); /* the host's part of the transfers */
+VkResult instance_fetch(Instance *instance, void *const *inputs, const bool *resident);
+/* Submits what is recorded; then the number that lies there. */
+VkResult instance_read_number(Instance *instance, int64_t offset, void *number, size_t size);
 
 /* ---- running ---- */
 

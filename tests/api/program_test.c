@@ -307,6 +307,11 @@ START_TEST(every_stage_dumps)
     char *text;
     for (size_t i = 0; i < cm_pass_count(); i++) {
         ck_assert_ptr_nonnull(cm_pass_summary(i));
+        if (strstr(cm_pass_summary(i), "(Vulkan)")) { /* tests/api/vulkan_test.c has them */
+            expect_failure(CM_DEVICE_ERROR, "has no stage",
+                           cm_dump(program, "axpy", cm_pass_name(i), &options, &text, &error));
+            continue;
+        }
         expect_ok(cm_dump(program, "axpy", cm_pass_name(i), &options, &text, &error));
         ck_assert_msg(strlen(text) > 10, "%s: %s", cm_pass_name(i), text);
         cm_text_free(context, text);

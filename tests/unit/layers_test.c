@@ -28,7 +28,7 @@ static const struct {
     {"bench", "bench/ cm.h", ""},
     {"examples", "cm.h", "cm.h"},
     {"tests/docs", "", ""},
-    {"tests/api", "tests/api/ tests/docs/ cm.h", "check.h cm.h"},
+    {"tests/api", "tests/api/ tests/docs/ cm.h", "check.h cm.h vulkan/"},
     {"tests/fuzz", "tests/ runtime/ passes/ frontend/ ir/ base/", "zlib.h"},
     {"tests", "tests/ cli/verbs.def runtime/ backends/ passes/ frontend/ ir/ base/", "check.h"},
 };
