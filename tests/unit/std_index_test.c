@@ -62,7 +62,8 @@ START_TEST(a_module_has_its_section)
     const char *name = modules.items[_i], *section = section_of(arena, page, name);
     const File *file = parse_module(arena, name);
     int named = 0;
-    for (int i = 0; i < file->decls.count; i++) {
+    bool for_users = strcmp(name, "conformance") != 0; /* its functions are trials, which nobody calls */
+    for (int i = 0; for_users && i < file->decls.count; i++) {
         const Decl *decl = file->decls.items[i];
         if (decl->kind != DECL_fn && decl->kind != DECL_model)
             continue;
