@@ -165,7 +165,7 @@ static const char regression[] =
     "  let x ~ normal[B: 16, P]\n"
     "  mean((sum(net(x), R) - sum(x * x, P))^2)\n"
     "}\n"
-    "train fitting { loss = fit, optimizer = sgd(lr = 1e-3, momentum = 0.9), steps = 9, batch = 1, ema = 0.9 }\n";
+    "train fitting { loss = fit, optimizer = radam(lr = 1e-2), steps = 9, batch = 1, ema = 0.9 }\n";
 
 enum { STEPS = 6, HALF = 3 };
 
