@@ -104,6 +104,17 @@ static Roles put_operand_roles(const Family *family, const IrNode *node, int ind
 }
 
 /* None for axes that vanish. */
+static Roles reduced_operand_roles(const Family *family, const IrNode *node, const Roles *roles)
+{
+    Roles found = no_roles();
+    int next = 0;
+    for (int axis = 0; axis < ir_type_of(family->func, node->operands[0])->rank; axis++)
+        if (stream_place(node->attr[0], axis) < 0)
+            found.axis[axis] = roles->axis[next++];
+    return found;
+}
+
+/* None for axes that vanish. */
 static Roles operand_roles(const Family *family, const IrNode *node, int index, const Roles *roles)
 {
     Roles found = no_roles();
@@ -117,6 +128,8 @@ static Roles operand_roles(const Family *family, const IrNode *node, int index, 
         return put_operand_roles(family, node, index);
     if (node->op == OP_put_add)
         return *roles;
+    if ((ir_op_info[node->op].traits & TRAIT_reduce) && node->op != OP_cumsum)
+        return reduced_operand_roles(family, node, roles);
     const IrType *type = ir_type_of(family->func, node->operands[index]);
     for (int axis = 0; axis < type->rank; axis++) {
         if (node->op == OP_broadcast)

@@ -134,6 +134,8 @@ typedef struct Stored {
 
 /* Rows of a block times columns, or heads of queries or values: T S = 143 would be a mask, H T S = 286 scores. */
 static const Stored stored[] = {{"one_head", 65},
+                                {"divided_late", 65},
+                                {"divided_late_by_head", 130},
                                 {"several_heads", 130},
                                 {"causal", 130},
                                 {"hidden_rows", 130},
