@@ -54,6 +54,41 @@ int stream_place(IrInts axes, int64_t axis)
     return -1;
 }
 
+/* ---- views ---- */
+
+/* Other axes in their order, and axes of size 1 wherever they are. */
+static bool reshape_axes(const IrType *from, const IrType *type, int *place)
+{
+    int next = 0;
+    for (int axis = 0; axis < from->rank; axis++) {
+        while (next < type->rank && type->dim[next] == 1 && from->dim[axis] != 1)
+            next++;
+        bool same = next < type->rank && type->dim[next] == from->dim[axis];
+        if (!same && from->dim[axis] != 1)
+            return false;
+        place[axis] = same ? next++ : -1;
+    }
+    while (next < type->rank && type->dim[next] == 1)
+        next++;
+    return next == type->rank;
+}
+
+bool stream_view(const IrFunc *func, const IrNode *node, int *place)
+{
+    const IrType *from = ir_type_of(func, node->operands[0]);
+    if (node->op == OP_reshape)
+        return reshape_axes(from, &node->type, place);
+    for (int axis = 0; axis < from->rank; axis++) {
+        if (node->op == OP_broadcast)
+            place[axis] = (int)node->attr[0].items[axis];
+        else if (node->op == OP_transpose)
+            place[node->attr[0].items[axis]] = axis;
+        else
+            return false;
+    }
+    return node->op == OP_broadcast || node->op == OP_transpose;
+}
+
 /* ---- roles of operands ---- */
 
 /* The result's axes are the batch axes, those of the left operand that are left, those of the right one that are. */
@@ -130,13 +165,10 @@ static Roles operand_roles(const Family *family, const IrNode *node, int index, 
         return *roles;
     if ((ir_op_info[node->op].traits & TRAIT_reduce) && node->op != OP_cumsum)
         return reduced_operand_roles(family, node, roles);
-    const IrType *type = ir_type_of(family->func, node->operands[index]);
-    for (int axis = 0; axis < type->rank; axis++) {
-        if (node->op == OP_broadcast)
-            found.axis[axis] = roles->axis[node->attr[0].items[axis]];
-        else if (node->op == OP_transpose)
-            found.axis[node->attr[0].items[axis]] = roles->axis[axis];
-    }
+    int place[IR_MAX_RANK];
+    bool view = stream_view(family->func, node, place);
+    for (int axis = 0; view && axis < ir_type_of(family->func, node->operands[0])->rank; axis++)
+        found.axis[axis] = place[axis] < 0 ? ROLE_NONE : roles->axis[place[axis]];
     return found;
 }
 
@@ -157,9 +189,10 @@ Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNod
 /* ---- growing ---- */
 
 /* Its operands have its axes, or some of them. */
-static bool passes_roles(const IrNode *node)
+static bool passes_roles(const IrFunc *func, const IrNode *node)
 {
-    return node->op == OP_broadcast || node->op == OP_transpose || (ir_op_info[node->op].traits & TRAIT_pointwise);
+    int place[IR_MAX_RANK];
+    return (ir_op_info[node->op].traits & TRAIT_pointwise) || (node->operand_count == 1 && stream_view(func, node, place));
 }
 
 /* Can be made for one block: what it is made of can be cut in the same way. Random bits are a function of their numbers; what
@@ -169,7 +202,7 @@ static bool can_be_tile(const IrFunc *func, const IrNode *node)
     bool looked_up =
         node->op == OP_take && ir_element_count(ir_type_of(func, node->operands[0])) < ir_element_count(&node->type);
     bool numbered = node->op == OP_random_bits && ir_element_count(&node->type) <= UINT32_MAX;
-    return stream_is_leaf(node) || numbered || looked_up || node->op == OP_dot || passes_roles(node);
+    return stream_is_leaf(node) || numbered || looked_up || node->op == OP_dot || passes_roles(func, node);
 }
 
 static void mark(Finding *finding, IrRef ref, StreamClass class, const Roles *roles)
@@ -205,6 +238,15 @@ static void look_at_operand(Finding *finding, IrRef ref, int index)
         mark(finding, node->operands[index], STREAM_part, &wanted);
 }
 
+Roles stream_view_roles(const IrFunc *func, const IrNode *view, const int *place, const Roles *roles)
+{
+    Roles given = no_roles();
+    for (int axis = 0; axis < ir_type_of(func, view->operands[0])->rank; axis++)
+        if (place[axis] >= 0)
+            given.axis[place[axis]] = roles->axis[axis];
+    return given;
+}
+
 static void look_at_users(Finding *finding, IrRef ref)
 {
     const Family *family = finding->family;
@@ -213,12 +255,13 @@ static void look_at_users(Finding *finding, IrRef ref)
         IrRef user = finding->users[ref].items[i];
         const IrNode *reader = ir_node(family->func, user);
         Roles given = roles;
-        if (reader->op == OP_transpose)
-            for (int axis = 0; axis < reader->type.rank; axis++)
-                given.axis[axis] = roles.axis[reader->attr[0].items[axis]];
+        int place[IR_MAX_RANK];
+        bool view = has_every_element(family, user, ref) && stream_view(family->func, reader, place);
+        if (view)
+            given = stream_view_roles(family->func, reader, place, &roles);
         if (reader->op == OP_put_add && reader->operands[2] == ref)
             look_at_operand(finding, user, 1);
-        if (reader->op == OP_transpose || (ir_op_info[reader->op].traits & TRAIT_pointwise))
+        if (view || (ir_op_info[reader->op].traits & TRAIT_pointwise))
             mark(finding, user, STREAM_tile, &given);
     }
 }
@@ -226,7 +269,7 @@ static void look_at_users(Finding *finding, IrRef ref)
 static void look_around(Finding *finding, IrRef ref)
 {
     const IrNode *node = ir_node(finding->family->func, ref);
-    for (int i = 0; i < node->operand_count && passes_roles(node); i++)
+    for (int i = 0; i < node->operand_count && passes_roles(finding->family->func, node); i++)
         look_at_operand(finding, ref, i);
     if (node->op == OP_take)
         look_at_operand(finding, ref, 1);
@@ -240,7 +283,8 @@ static void bar_uncut_operands(Finding *finding)
     Family *family = finding->family;
     for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
         const IrNode *node = ir_node(family->func, ref);
-        for (int i = 0; i < node->operand_count && family->node[ref].class != STREAM_outside && !passes_roles(node); i++) {
+        for (int i = 0;
+             i < node->operand_count && family->node[ref].class != STREAM_outside && !passes_roles(family->func, node); i++) {
             StreamNode *operand = &family->node[node->operands[i]];
             if (operand->class == STREAM_part && (node->op == OP_dot || i == 0))
                 operand->class = STREAM_outside;
@@ -250,7 +294,8 @@ static void bar_uncut_operands(Finding *finding)
 
 /* ---- the roles of a contraction ---- */
 
-/* Tasks first: the batch axes, and the row axes but for the largest; then the rows; then columns. */
+/* Tasks first: the batch axes, and the row axes but for the largest; then the rows; then columns.  Tasks of which there is
+ * one have no role, as views may leave out their axes. */
 static bool name_roles(Family *family, const IrNode *seed, bool left_rows, Roles *roles)
 {
     int batch = seed->attr[0].count;
@@ -266,7 +311,8 @@ static bool name_roles(Family *family, const IrNode *seed, bool left_rows, Roles
     for (int turn = 0; turn < 3; turn++) {
         for (int axis = 0; axis < seed->type.rank; axis++) {
             bool of_rows = axis >= first && axis < end, task = axis < batch || (of_rows && axis != rows);
-            if ((turn == 0 && !task) || (turn == 1 && axis != rows) || (turn == 2 && (task || axis == rows)))
+            if ((turn == 0 && (!task || seed->type.dim[axis] == 1)) || (turn == 1 && axis != rows) ||
+                (turn == 2 && (task || axis == rows)))
                 continue;
             if (turn == 1)
                 family->row = family->tasks = next;

@@ -86,6 +86,10 @@ bool stream_is_streamed(const Family *family, int role); /* a task or the rows *
 bool stream_has_rows_and_columns(const Family *family, const Roles *roles);
 bool stream_same_roles(const Roles *a, const Roles *b);
 int64_t stream_task_count(const Family *family);
+/* For a broadcast, a transpose, or a reshape that only adds and leaves out axes of size 1: where each axis of the operand is in
+ * the result, -1 where it was left out.  False: it is none of them. */
+bool stream_view(const IrFunc *func, const IrNode *node, int *place);
+Roles stream_view_roles(const IrFunc *func, const IrNode *view, const int *place, const Roles *roles); /* of its result */
 /* How a block has an operand of a node: the roles of its axes that are tasks or rows. */
 Roles stream_cut_roles(const Family *family, const IrNode *node, const StreamNode *own, int index);
 /* False: a tile needs another one in a way that blocks do not have it. */

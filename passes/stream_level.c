@@ -149,7 +149,7 @@ static Result result_of(const Family *family, const IrNode *node)
     Result result = {.unfit = false};
     unsigned traits = ir_op_info[node->op].traits;
     memset(&result.roles, ROLE_NONE, sizeof result.roles);
-    const StreamNode *operand = operand_of(family, node, 0);
+    int place[IR_MAX_RANK];
     if (traits & TRAIT_pointwise)
         same_roles(family, node, &result);
     else if (node->op == OP_dot)
@@ -158,12 +158,8 @@ static Result result_of(const Family *family, const IrNode *node)
         put_result(family, node, &result);
     else if ((traits & TRAIT_reduce) && node->op != OP_cumsum)
         reduce_result(family, node, &result);
-    else if (node->op == OP_broadcast)
-        for (int i = 0; i < node->attr[0].count; i++)
-            result.roles.axis[node->attr[0].items[i]] = operand->roles.axis[i];
-    else if (node->op == OP_transpose)
-        for (int i = 0; i < node->type.rank; i++)
-            result.roles.axis[i] = operand->roles.axis[node->attr[0].items[i]];
+    else if (stream_view(family->func, node, place))
+        result.roles = stream_view_roles(family->func, node, place, &operand_of(family, node, 0)->roles);
     else
         result.unfit = true;
     return result;

@@ -56,14 +56,14 @@ static void keep_spirv(Arena *arena, Device *device, const Text *text, const Spi
 
 /* ---- pipelines ---- */
 
-static const char *make_pipeline(Arena *arena, Device *device, const Kernel *kernel, const Spirv *spirv, VkPipeline *pipeline)
+static const char *make_pipeline(Arena *arena, Device *device, const char *name, const Spirv *spirv, VkPipeline *pipeline)
 {
     VkShaderModule module;
     VkShaderModuleCreateInfo code = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = spirv->count * 4, .pCode = spirv->words};
     VkResult result = vkCreateShaderModule(device->logical, &code, NULL, &module);
     if (result)
-        return device_reason(arena, kernel->name, result);
+        return device_reason(arena, name, result);
     VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
                                         .layout = device->pipeline_layout,
                                         .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
@@ -72,10 +72,10 @@ static const char *make_pipeline(Arena *arena, Device *device, const Kernel *ker
                                                   .pName = "main"}};
     result = vkCreateComputePipelines(device->logical, device->pipelines, 1, &info, NULL, pipeline);
     vkDestroyShaderModule(device->logical, module, NULL);
-    return result ? device_reason(arena, kernel->name, result) : NULL;
+    return result ? device_reason(arena, name, result) : NULL;
 }
 
-/* ---- all kernels ---- */
+/* ---- all shaders ---- */
 
 typedef struct Job {
     Executable *made;
@@ -83,21 +83,29 @@ typedef struct Job {
     atomic_int next, compiled;
 } Job;
 
-static const char *compile_phase(Arena *arena, Job *job, const Kernel *kernel, const Phase *phase, VkPipeline *pipeline,
-                                 bool *compiled)
+static const char *name_of(const Shaders *shaders)
+{
+    return shaders->kernel ? shaders->kernel->name : shaders->control == CONTROL_GATE ? "gate" : "copy";
+}
+
+static const char *compile_phase(Arena *arena, Job *job, const Shaders *shaders, int phase, bool *compiled)
 {
     Device *device = job->made->device;
+    VkPipeline *pipeline = &shaders->pipeline[phase];
     Text text = text_new(arena);
     Spirv spirv;
-    glsl_print(arena, device, kernel, phase, &text);
+    if (shaders->kernel)
+        glsl_print(arena, device, shaders->kernel, shaders->window, &shaders->phases.items[phase], &text);
+    else
+        control_print(device, shaders->control, shaders->window, &text);
     if (read_spirv(arena, device, &text, &spirv))
-        return make_pipeline(arena, device, kernel, &spirv, pipeline);
+        return make_pipeline(arena, device, name_of(shaders), &spirv, pipeline);
     *compiled = true;
     const char *reason = spirv_compile(arena, text.data, &spirv);
     if (reason)
         return reason;
     keep_spirv(arena, device, &text, &spirv);
-    return make_pipeline(arena, device, kernel, &spirv, pipeline);
+    return make_pipeline(arena, device, name_of(shaders), &spirv, pipeline);
 }
 
 /* Memory that runs out on a worker is that kernel's reason: a worker cannot leave to where the compilation began. */
@@ -111,13 +119,12 @@ static void compile_one(Job *job, int number)
         return;
     }
     Arena *arena = kept = arena_new(job->made->device->options.allocator, &escape);
-    const VulkanKernel *out = &job->made->kernels[number];
+    const Shaders *shaders = &job->made->layout.shaders.items[number];
     const char *reason = NULL;
     bool compiled = false;
-    for (int i = 0; i < out->phases.count && !reason; i++)
-        if (out->phases.items[i].points)
-            reason = compile_phase(arena, job, job->made->plan->kernels.items[number], &out->phases.items[i], &out->pipeline[i],
-                                   &compiled);
+    for (int i = 0; i < shaders->phases.count && !reason; i++)
+        if (shaders->phases.items[i].points)
+            reason = compile_phase(arena, job, shaders, i, &compiled);
     if (reason)
         job->reasons[number] = strdup(reason);
     atomic_fetch_add(&job->compiled, compiled);
@@ -129,44 +136,35 @@ static void compile_some(void *state, int64_t first, int64_t end, int worker)
 {
     Job *job = state;
     (void)first, (void)end, (void)worker;
-    for (int i; (i = atomic_fetch_add(&job->next, 1)) < job->made->plan->kernels.count;)
+    for (int i; (i = atomic_fetch_add(&job->next, 1)) < job->made->layout.shaders.count;)
         compile_one(job, i);
 }
 
 static const char *first_reason(Job *job, Arena *arena)
 {
     const char *first = NULL;
-    for (int i = 0; i < job->made->plan->kernels.count; i++) {
+    for (int i = 0; i < job->made->layout.shaders.count; i++) {
         if (job->reasons[i] && !first)
-            first = arena_printf(arena, "kernel %s: %s", job->made->plan->kernels.items[i]->name, job->reasons[i]);
+            first = arena_printf(arena, "kernel %s: %s", name_of(&job->made->layout.shaders.items[i]), job->reasons[i]);
         free((void *)job->reasons[i]);
     }
     return first;
 }
 
-static const char *prepare_kernel(Arena *arena, Executable *made, int number)
+const char *compile_shaders(Arena *arena, Executable *made, CompileStats *stats)
 {
-    const Kernel *kernel = made->plan->kernels.items[number];
-    VulkanKernel *out = &made->kernels[number];
-    out->phases = glsl_phases(made->arena, kernel);
-    out->pipeline = arena_array(made->arena, VkPipeline, out->phases.count + 1);
-    out->scratch_bytes = glsl_scratch_bytes(kernel);
-    if (out->scratch_bytes > made->scratch_bytes)
-        made->scratch_bytes = out->scratch_bytes;
-    return compile_check(arena, made->device, kernel);
-}
-
-const char *compile_kernels(Arena *arena, Executable *made, CompileStats *stats)
-{
-    int count = made->plan->kernels.count;
+    const Plan *plan = made->plan;
     Pool *pool = made->device->options.pool;
     int64_t start = profile_now();
-    Job job = {.made = made, .reasons = arena_array(arena, const char *, count + 1)};
     const char *reason = NULL;
-    for (int i = 0; i < count && !reason; i++)
-        reason = prepare_kernel(arena, made, i);
+    for (int i = 0; i < plan->kernels.count && !reason; i++)
+        reason = compile_check(arena, made->device, plan->kernels.items[i]);
+    if (!reason)
+        reason = layout_plan(arena, made->arena, made->device, plan, &made->layout);
     if (reason)
         return reason;
+    int count = made->layout.shaders.count;
+    Job job = {.made = made, .reasons = arena_array(arena, const char *, count + 1)};
     if (pool && count > 1)
         pool_run(pool, pool_threads(pool), compile_some, &job);
     else

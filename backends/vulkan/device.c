@@ -2,7 +2,8 @@
  *
  * CM_VULKAN_DEVICE chooses among several devices by a part of the name; else the first discrete one is taken, then integrated,
  * virtual, and those that are processors.  CM_VULKAN_MINIMUM=1 makes it pretend to have no more than Vulkan 1.1 guarantees: no
- * f64, no i64, no clock, arrays of 128 MiB at once, in memory that the host does not see.  CM_VULKAN_VALIDATE=1 switches the
+ * f64, no i64, no clock, windows of 128 MiB, memory that the host does not see; CM_VULKAN_WINDOW=BYTES, windows of no more than
+ * that.  CM_VULKAN_VALIDATE=1 switches the
  * Khronos validation layer on, hazards of memory included; its messages go to the context's log, and each makes the run fail
  * that it came from. */
 #include "backends/vulkan/vulkan_internal.h"
@@ -12,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MINIMUM_RANGE = 1 << 27 }; /* of a storage buffer: what every device has */
+enum {                          /* what every device has */
+       MINIMUM_RANGE = 1 << 27, /* of a storage buffer */
+       MINIMUM_ALIGNMENT = 256, /* of a uniform buffer */
+};
 
 static const char *result_name(VkResult result)
 {
@@ -155,11 +159,16 @@ static const char *choose_physical(Arena *arena, Device *device)
         device->clock_bits = clock_bits;
         device->fuses = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
     }
-    device->most_bytes = device->properties.limits.maxStorageBufferRange;
+    device->window_bytes = device->properties.limits.maxStorageBufferRange / 256 * 256;
+    device->row_alignment = (int64_t)device->properties.limits.minUniformBufferOffsetAlignment;
     if (device->is_minimal && best) {
-        device->most_bytes = device->most_bytes < MINIMUM_RANGE ? device->most_bytes : MINIMUM_RANGE;
+        device->window_bytes = device->window_bytes < MINIMUM_RANGE ? device->window_bytes : MINIMUM_RANGE;
+        device->row_alignment = MINIMUM_ALIGNMENT;
         device->clock_bits = 0;
     }
+    int64_t given = getenv("CM_VULKAN_WINDOW") ? strtoll(getenv("CM_VULKAN_WINDOW"), NULL, 10) / 256 * 256 : 0;
+    if (given > 0 && given < device->window_bytes)
+        device->window_bytes = given;
     if (best)
         return NULL;
     if (wanted && *wanted)
@@ -282,17 +291,22 @@ static void try_to_keep_pipelines(Device *device)
 
 static const char *make_common(Arena *arena, Device *device)
 {
-    VkDescriptorSetLayoutBinding binding = {
-        .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, .descriptorCount = 1, .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    VkDescriptorSetLayoutBinding bindings[MOST_WINDOWS + 1];
+    for (uint32_t i = 0; i <= MOST_WINDOWS; i++)
+        bindings[i] = (VkDescriptorSetLayoutBinding){
+            .binding = i,
+            .descriptorType = i == MOST_WINDOWS ? VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+            .descriptorCount = 1,
+            .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
     VkDescriptorSetLayoutCreateInfo set = {
-        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = 1, .pBindings = &binding};
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = MOST_WINDOWS + 1, .pBindings = bindings};
     VkResult result = vkCreateDescriptorSetLayout(device->logical, &set, NULL, &device->set_layout);
-    VkPushConstantRange row = {VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(uint32_t)};
+    VkPushConstantRange turn = {VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(int32_t)};
     VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
                                          .setLayoutCount = 1,
                                          .pSetLayouts = &device->set_layout,
                                          .pushConstantRangeCount = 1,
-                                         .pPushConstantRanges = &row};
+                                         .pPushConstantRanges = &turn};
     if (!result)
         result = vkCreatePipelineLayout(device->logical, &layout, NULL, &device->pipeline_layout);
     if (!result)

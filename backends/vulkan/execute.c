@@ -1,57 +1,32 @@
 /* Runs a plan on a Vulkan device: its steps are recorded in their order, each behind a barrier.
  *
- * What is recorded is submitted, and waited for, where the host must know a number that the device has computed (the condition
- * of a branch or loop, a count of turns), and at the end.  A run that was one submission decided nothing on the way: those that
- * follow submit the same commands again. */
+ * Branches and loops that the device decides about are recorded as if every branch and every turn were run; gates see to it
+ * that those that are not do nothing (layout.c).  The host asks, by submitting what there is and waiting, only where recording
+ * to the end would be long: how often to go through a `for` that may have many turns, and now and then whether a `while` that
+ * may have many, or that has no bound, goes on.  A run in which it asked nothing is one submission: those that follow submit
+ * the same commands again. */
 #include "backends/vulkan/vulkan_internal.h"
 
 #include <string.h>
 
+enum {
+    MOST_UNASKED = 64, /* turns that are recorded though they may not be run */
+    FIRST_ASKED = 4,   /* turns of a longer loop before the first question; before each other one twice as many */
+};
+
 /* ---- steps ---- */
-
-/* The time when all that stands before is done. */
-static void record_time(Instance *instance, int behind)
-{
-    if (instance->clock)
-        vkCmdWriteTimestamp(instance->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, instance->clock,
-                            2 * (uint32_t)instance->timed_count + (uint32_t)behind);
-}
-
-static VkResult record_launch(Instance *instance, const LaidStep *laid)
-{
-    const VulkanKernel *kernel = &instance->executable->kernels[laid->step->kernel];
-    VkResult result = VK_SUCCESS;
-    for (int i = 0; i < kernel->phases.count && !result; i++) {
-        int64_t groups = kernel->phases.items[i].groups;
-        if (!kernel->phases.items[i].points)
-            continue;
-        result = instance_next_command(instance);
-        if (result)
-            break;
-        uint32_t x = (uint32_t)(groups < MOST_GROUPS_A_LINE ? groups : MOST_GROUPS_A_LINE);
-        uint32_t y = (uint32_t)((groups + MOST_GROUPS_A_LINE - 1) / MOST_GROUPS_A_LINE);
-        vkCmdBindPipeline(instance->commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel->pipeline[i]);
-        vkCmdPushConstants(instance->commands, instance->executable->device->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
-                           sizeof laid->row, &laid->row);
-        record_time(instance, 0);
-        vkCmdDispatch(instance->commands, x, y, 1);
-        record_time(instance, 1);
-        if (instance->clock)
-            instance->timed[instance->timed_count++] = instance->executable->profile->launches[laid->step->launch];
-    }
-    return result;
-}
 
 static VkResult record_copy(Instance *instance, int to, int from)
 {
-    const Layout *layout = &instance->layout;
+    const Layout *layout = &instance->executable->layout;
     VkBufferCopy region = {(VkDeviceSize)layout->offset[from], (VkDeviceSize)layout->offset[to],
                            (VkDeviceSize)instance->executable->plan->buffers.items[from].bytes};
     if (!region.size || region.srcOffset == region.dstOffset)
         return VK_SUCCESS;
-    VkResult result = instance_next_command(instance);
+    VkCommandBuffer commands;
+    VkResult result = instance_next_command(instance, &commands);
     if (!result)
-        vkCmdCopyBuffer(instance->commands, instance->arrays.buffer, instance->arrays.buffer, 1, &region);
+        vkCmdCopyBuffer(commands, instance->arrays.buffer, instance->arrays.buffer, 1, &region);
     return result;
 }
 
@@ -59,18 +34,20 @@ static VkResult record_copy(Instance *instance, int to, int from)
 static VkResult record_zeros(Instance *instance, int buffer)
 {
     int64_t bytes = (instance->executable->plan->buffers.items[buffer].bytes + 3) / 4 * 4;
-    VkResult result = bytes ? instance_next_command(instance) : VK_SUCCESS;
+    VkCommandBuffer commands;
+    VkResult result = bytes ? instance_next_command(instance, &commands) : VK_SUCCESS;
     if (!result && bytes)
-        vkCmdFillBuffer(instance->commands, instance->arrays.buffer, (VkDeviceSize)instance->layout.offset[buffer],
+        vkCmdFillBuffer(commands, instance->arrays.buffer, (VkDeviceSize)instance->executable->layout.offset[buffer],
                         (VkDeviceSize)bytes, 0);
     return result;
 }
 
 static VkResult record_number(Instance *instance, int buffer, int32_t number)
 {
-    VkResult result = instance_next_command(instance);
+    VkCommandBuffer commands;
+    VkResult result = instance_next_command(instance, &commands);
     if (!result)
-        vkCmdUpdateBuffer(instance->commands, instance->arrays.buffer, (VkDeviceSize)instance->layout.offset[buffer],
+        vkCmdUpdateBuffer(commands, instance->arrays.buffer, (VkDeviceSize)instance->executable->layout.offset[buffer],
                           sizeof number, &number);
     return result;
 }
@@ -80,10 +57,11 @@ static VkResult record_row(Instance *instance, const PlanRow *row, int64_t turn)
 {
     enum { MOST_RUNS = 256 };
     const PlanBuffer *buffers = instance->executable->plan->buffers.items;
-    const Layout *layout = &instance->layout;
+    const Layout *layout = &instance->executable->layout;
     int64_t size = dtype_size(buffers[row->whole].type.dtype);
     IrPiece piece = ir_piece(&buffers[row->whole].type, &buffers[row->value].type, turn);
-    VkResult result = piece.run ? instance_next_command(instance) : VK_SUCCESS;
+    VkCommandBuffer commands;
+    VkResult result = piece.run ? instance_next_command(instance, &commands) : VK_SUCCESS;
     bool more = piece.run != 0;
     while (more && !result) {
         VkBufferCopy regions[MOST_RUNS];
@@ -92,7 +70,7 @@ static VkResult record_row(Instance *instance, const PlanRow *row, int64_t turn)
             regions[count++] =
                 (VkBufferCopy){(VkDeviceSize)(layout->offset[row->value] + piece.from * size),
                                (VkDeviceSize)(layout->offset[row->whole] + piece.to * size), (VkDeviceSize)(piece.run * size)};
-        vkCmdCopyBuffer(instance->commands, instance->arrays.buffer, instance->arrays.buffer, count, regions);
+        vkCmdCopyBuffer(commands, instance->arrays.buffer, instance->arrays.buffer, count, regions);
     }
     return result;
 }
@@ -101,86 +79,121 @@ static VkResult record_row(Instance *instance, const PlanRow *row, int64_t turn)
 
 static VkResult run_steps(Instance *instance, const LaidSteps *steps);
 
-/* What lies there, known to the host; constants are without asking the device. */
-static VkResult read_number(Instance *instance, int buffer, void *number, size_t size)
+static VkResult open_gate(Instance *instance, const Dispatch *gate, int64_t turn)
 {
-    const PlanBuffer *from = &instance->executable->plan->buffers.items[buffer];
-    if (from->place != PLACE_CONSTANT)
-        return instance_read_number(instance, instance->layout.offset[buffer], number, size);
-    memcpy(number, from->data, size);
-    return VK_SUCCESS;
+    return instance_dispatch(instance, gate, (int)turn, -1);
 }
 
-static VkResult enter_loop(Instance *instance, const PlanStep *step)
+static VkResult enter_loop(Instance *instance, const LaidStep *laid, bool in_region)
 {
+    const PlanStep *step = laid->step;
     VkResult result = VK_SUCCESS;
     for (int i = 0; i < step->carries.count && !result; i++)
-        result = record_copy(instance, step->carries.items[i].slot, step->carries.items[i].init);
+        result = in_region ? instance_dispatch(instance, &laid->enter.items[i], 0, -1)
+                           : record_copy(instance, step->carries.items[i].slot, step->carries.items[i].init);
     return result;
 }
 
 static VkResult run_turn(Instance *instance, const LaidStep *laid, int64_t turn)
 {
     const PlanStep *step = laid->step;
+    bool in_region = laid->body->in_region;
     VkResult result = run_steps(instance, laid->body);
     for (int i = 0; i < step->rows.count && !result; i++)
-        result = record_row(instance, &step->rows.items[i], turn);
+        result = in_region ? instance_dispatch(instance, &laid->rows.items[i], (int)turn, -1)
+                           : record_row(instance, &step->rows.items[i], turn);
     for (int i = 0; i < step->carries.count && !result; i++)
-        result = record_copy(instance, step->carries.items[i].slot, step->carries.items[i].next);
+        result = in_region ? instance_dispatch(instance, &laid->turn.items[i], 0, -1)
+                           : record_copy(instance, step->carries.items[i].slot, step->carries.items[i].next);
     return result;
 }
 
-static VkResult run_for(Instance *instance, const LaidStep *laid)
+/* How many turns are recorded: constants are known, and long loops are asked about. */
+static VkResult count_turns(Instance *instance, const PlanStep *step, int64_t *turns)
+{
+    const PlanBuffer *from = &instance->executable->plan->buffers.items[step->trip];
+    VkResult result = VK_SUCCESS;
+    int32_t trip = 0;
+    *turns = step->bound;
+    if (from->place == PLACE_CONSTANT)
+        memcpy(&trip, from->data, sizeof trip);
+    else if (step->bound > MOST_UNASKED)
+        result = instance_read_number(instance, instance->executable->layout.offset[step->trip], &trip, sizeof trip);
+    else
+        return VK_SUCCESS;
+    *turns = trip < step->bound ? trip : step->bound;
+    return result;
+}
+
+static VkResult run_for(Instance *instance, const LaidStep *laid, bool in_region)
 {
     const PlanStep *step = laid->step;
-    int32_t trip = 0;
-    VkResult result = read_number(instance, step->trip, &trip, sizeof trip);
+    bool decides = layout_decides(instance->executable->plan, step);
+    int64_t turns = 0;
+    VkResult result = count_turns(instance, step, &turns);
     if (!result)
-        result = enter_loop(instance, step);
-    for (int64_t turn = 0; turn < trip && turn < step->bound && !result; turn++) {
+        result = enter_loop(instance, laid, in_region);
+    for (int64_t turn = 0; turn < turns && !result; turn++) {
         result = record_number(instance, step->counter, (int32_t)turn);
+        if (!result && decides)
+            result = open_gate(instance, &laid->gate, turn);
         if (!result)
             result = run_turn(instance, laid, turn);
     }
     return result;
 }
 
-static VkResult run_while(Instance *instance, const LaidStep *laid)
+static VkResult run_test(Instance *instance, const LaidStep *laid, int64_t turn)
 {
-    const PlanStep *step = laid->step;
-    VkResult result = enter_loop(instance, step);
-    for (int64_t turn = 0; !result && (step->bound == 0 || turn < step->bound); turn++) {
-        unsigned char more = 0;
+    VkResult result = open_gate(instance, turn ? &laid->again_gate : &laid->test_gate, turn);
+    if (!result)
         result = run_steps(instance, laid->test);
-        if (!result)
-            result = read_number(instance, step->condition, &more, sizeof more);
-        if (result || !more)
-            break;
-        result = run_turn(instance, laid, turn);
+    return result ? result : open_gate(instance, &laid->gate, turn);
+}
+
+static VkResult run_while(Instance *instance, const LaidStep *laid, bool in_region)
+{
+    const Layout *layout = &instance->executable->layout;
+    int64_t bound = laid->step->bound, asked = bound && bound <= MOST_UNASKED ? bound : FIRST_ASKED;
+    uint32_t goes_on = 1;
+    VkResult result = enter_loop(instance, laid, in_region);
+    for (int64_t turn = 0; !result && goes_on && (bound == 0 || turn < bound); turn++) {
+        result = run_test(instance, laid, turn);
+        if (!result && turn == asked) {
+            asked *= 2;
+            result = instance_read_number(instance, layout->control_offset + 4 * laid->predicate, &goes_on, sizeof goes_on);
+        }
+        if (!result && goes_on)
+            result = run_turn(instance, laid, turn);
     }
     return result;
 }
 
 static VkResult run_if(Instance *instance, const LaidStep *laid)
 {
-    unsigned char condition = 0;
-    VkResult result = read_number(instance, laid->step->condition, &condition, sizeof condition);
-    return result ? result : run_steps(instance, condition ? laid->body : laid->otherwise);
+    VkResult result = open_gate(instance, &laid->gate, 0);
+    if (!result)
+        result = open_gate(instance, &laid->otherwise_gate, 0);
+    if (!result)
+        result = run_steps(instance, laid->body);
+    return result ? result : run_steps(instance, laid->otherwise);
 }
 
-static VkResult run_step(Instance *instance, const LaidStep *laid)
+static VkResult run_step(Instance *instance, const LaidStep *laid, bool in_region)
 {
-    switch (laid->step->kind) {
+    const PlanStep *step = laid->step;
+    switch (step->kind) {
     case STEP_LAUNCH:
-        return record_launch(instance, laid);
+        return instance_dispatch(instance, &laid->launch, 0, step->launch);
     case STEP_COPY:
-        return record_copy(instance, laid->step->args.items[0], laid->step->args.items[1]);
+        return in_region ? instance_dispatch(instance, &laid->launch, 0, -1)
+                         : record_copy(instance, step->args.items[0], step->args.items[1]);
     case STEP_FILL_ZERO:
-        return record_zeros(instance, laid->step->args.items[0]);
+        return in_region ? instance_dispatch(instance, &laid->launch, 0, -1) : record_zeros(instance, step->args.items[0]);
     case STEP_FOR:
-        return run_for(instance, laid);
+        return run_for(instance, laid, in_region);
     case STEP_WHILE:
-        return run_while(instance, laid);
+        return run_while(instance, laid, in_region);
     default:
         return run_if(instance, laid);
     }
@@ -190,7 +203,7 @@ static VkResult run_steps(Instance *instance, const LaidSteps *steps)
 {
     VkResult result = VK_SUCCESS;
     for (int i = 0; i < steps->list.count && !result; i++)
-        result = run_step(instance, &steps->list.items[i]);
+        result = run_step(instance, &steps->list.items[i], steps->in_region);
     return result;
 }
 
@@ -217,7 +230,7 @@ static VkResult run_plan(Instance *instance)
     instance->submissions = 0;
     VkResult result = instance_record_transfers(instance, true);
     if (!result)
-        result = run_steps(instance, &instance->layout.steps);
+        result = run_steps(instance, instance->executable->layout.steps);
     if (!result)
         result = instance_record_transfers(instance, false);
     VkResult last = instance_finish(instance);

@@ -200,10 +200,27 @@ static void open_loop(GlslPrinter *printer, int axis, int64_t extent)
 
 /* ---- where buffers lie ---- */
 
+static int argument_count(const Kernel *kernel)
+{
+    int count = 0;
+    for (int i = 0; i < kernel->buffers.count; i++)
+        count += kernel->buffers.items[i].kind != K_LOCAL;
+    return count;
+}
+
+/* Locals in memory lie in scratch, which comes behind the arguments. */
+static int window_of(const GlslPrinter *printer, int argument, bool local)
+{
+    if (!printer->window)
+        return 0;
+    return printer->window[local ? argument_count(printer->kernel) : argument];
+}
+
 static void print_accessors(GlslPrinter *printer)
 {
     const Kernel *kernel = printer->kernel;
     bool shared = locals_are_shared(kernel);
+    int argument = 0;
     for (int i = 0; i < kernel->buffers.count; i++) {
         const KBuffer *buffer = &kernel->buffers.items[i];
         const char *type = glsl_type(buffer->dtype), *name = dtype_name(buffer->dtype);
@@ -215,9 +232,11 @@ static void print_accessors(GlslPrinter *printer)
                       small ? name : "", small ? "(x)" : "x");
             continue;
         }
+        int window = window_of(printer, argument, buffer->kind == K_LOCAL);
+        argument += buffer->kind != K_LOCAL;
         glsl_line(printer, "int b%d;", i);
-        glsl_line(printer, "%s get_b%d(int i) { return get_%s(b%d + i); }", type, i, name, i);
-        glsl_line(printer, "void put_b%d(int i, %s x) { put_%s(b%d + i, x); }", i, type, name, i);
+        glsl_line(printer, "%s get_b%d(int i) { return get_%s_%d(b%d + i); }", type, i, name, window, i);
+        glsl_line(printer, "void put_b%d(int i, %s x) { put_%s_%d(b%d + i, x); }", i, type, name, window, i);
     }
 }
 
@@ -232,7 +251,7 @@ static void print_bases(GlslPrinter *printer)
         if (buffer->kind != K_LOCAL) {
             glsl_line(printer, "b%d = base_of(%d);", i, argument++);
         } else if (!locals_are_shared(kernel)) {
-            glsl_line(printer, "b%d = (base_of(%d) + int(gl_WorkGroupID.x) * %lld + %lld) / %d;", i, argument,
+            glsl_line(printer, "b%d = (base_of(%d) + int(gl_WorkGroupID.x) * %lld + %lld) / %d;", i, argument_count(kernel),
                       (long long)scratch_stride(kernel), (long long)local, dtype_size(buffer->dtype));
             local += local_bytes(buffer);
         }
@@ -472,10 +491,13 @@ static void print_rows(GlslPrinter *printer, const Phase *phase)
     glsl_close(printer);
 }
 
-void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const Phase *phase, Text *out)
+void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
+                Text *out)
 {
-    GlslPrinter printer = {.arena = arena, .kernel = kernel, .out = out};
-    glsl_prelude(device, glsl_uses(kernel, DT_f64), glsl_uses(kernel, DT_i64), out);
+    GlslPrinter printer = {.arena = arena, .kernel = kernel, .window = window, .out = out};
+    int args = argument_count(kernel);
+    glsl_prelude(device, window ? windows_count(window, args + 1) : 1, args + 1, glsl_uses(kernel, DT_f64),
+                 glsl_uses(kernel, DT_i64), out);
     glsl_line(&printer, "layout(local_size_x = %d) in;", GROUP_THREADS);
     print_accessors(&printer);
     for (int i = 0; i < kernel->stages.count; i++)

@@ -1,46 +1,305 @@
-/* Where the buffers of a plan lie in the one buffer of an instance: constants, inputs, outputs, the plan's arena, its lane
- * (turns follow each other here), scratch, and the table of arguments. */
+/* Where everything lies in the one buffer of an instance, and what each step of a plan dispatches.
+ *
+ * First come the plan's arena, its lane (turns follow each other here), constants, inputs and outputs, then scratch, control
+ * and the table.  Control has predicates and slots.  What the device decides about, the branch of an `if` or the turns of a
+ * loop whose end is not known in advance, is a *region*: its predicate says whether it is run, and each of its dispatches reads
+ * how many groups it has from a slot.  A gate before the region works out the predicate and fills the slots, with zeros if the
+ * region is to be left out. */
 #include "backends/vulkan/vulkan_internal.h"
 
-static int64_t aligned(int64_t bytes)
+#include <string.h>
+
+typedef struct Decision { /* a step that the device decides about, whose regions are not laid yet */
+    LaidSteps *steps;
+    int step;  /* of them */
+    int outer; /* predicate of the region around it */
+} Decision;
+
+typedef struct Laying {
+    Arena *arena, *messages;
+    const Device *device;
+    const Plan *plan;
+    Layout *layout;
+    int64_t value_bytes; /* of all that windows show */
+    LIST(Decision) open; /* regions follow each other, so that the slots of each do */
+    const char *reason;
+} Laying;
+
+enum { ALWAYS = 0 }; /* the predicate, first in control, of what is in no region */
+
+static int64_t aligned(int64_t bytes, int64_t to)
 {
-    return (bytes + 63) / 64 * 64;
+    return (bytes + to - 1) / to * to;
 }
 
-static void place_buffers(Layout *layout, const Executable *executable)
+bool layout_decides(const Plan *plan, const PlanStep *step)
 {
-    const Plan *plan = executable->plan;
-    int64_t arena = 0, lane = aligned(plan->arena_bytes), next = lane + aligned(plan->lane_bytes);
+    return step->kind == STEP_IF || step->kind == STEP_WHILE ||
+           (step->kind == STEP_FOR && plan->buffers.items[step->trip].place != PLACE_CONSTANT);
+}
+
+/* ---- sizes, in advance ---- */
+
+/* Slots and predicates that the steps take, in words, if they are in a region. */
+static int64_t control_words(const Laying *laying, const PlanSteps *steps, bool in_region)
+{
+    int64_t words = 0;
+    for (int i = 0; steps && i < steps->list.count; i++) {
+        const PlanStep *step = &steps->list.items[i];
+        bool decides = layout_decides(laying->plan, step), inside = in_region || decides;
+        int64_t phases = step->kind == STEP_LAUNCH ? laying->plan->kernels.items[step->kernel]->stages.count + 1 : 1;
+        int64_t copies = step->carries.count * 2 + step->rows.count;
+        words += inside ? SLOT_WORDS * (phases + copies) : 0;
+        words += decides ? 3 : 0;
+        words += control_words(laying, step->test, inside) + control_words(laying, step->body, inside) +
+                 control_words(laying, step->otherwise, inside);
+    }
+    return words;
+}
+
+static void place_buffers(Laying *laying)
+{
+    const Plan *plan = laying->plan;
+    Layout *layout = laying->layout;
+    int64_t lane = aligned(plan->arena_bytes, 64), next = lane + aligned(plan->lane_bytes, 64);
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
         if (buffer->place == PLACE_ARENA || buffer->place == PLACE_LANE) {
-            layout->offset[i] = buffer->offset + (buffer->place == PLACE_ARENA ? arena : lane);
+            layout->offset[i] = buffer->offset + (buffer->place == PLACE_ARENA ? 0 : lane);
         } else {
             layout->offset[i] = next;
-            next += aligned(buffer->bytes);
+            next += aligned(buffer->bytes, 64);
         }
     }
+    for (int i = 0; i < plan->kernels.count; i++) {
+        int64_t bytes = glsl_scratch_bytes(plan->kernels.items[i]);
+        layout->scratch_bytes = bytes > layout->scratch_bytes ? bytes : layout->scratch_bytes;
+    }
     layout->scratch = next;
-    layout->table_offset = next + aligned(executable->scratch_bytes);
+    layout->control_offset = next + aligned(layout->scratch_bytes, 64);
+    laying->value_bytes = layout->control_offset + 4 * (1 + control_words(laying, &plan->steps, false));
+}
+
+/* ---- rows, windows, shaders ---- */
+
+Groups dispatch_groups(const Shaders *shaders, const Dispatch *dispatch, int phase)
+{
+    int64_t groups = shaders->kernel ? shaders->phases.items[phase].groups : dispatch->groups;
+    if (shaders->kernel && !shaders->phases.items[phase].points)
+        groups = 0;
+    if (groups <= MOST_GROUPS_A_LINE)
+        return (Groups){(uint32_t)groups, 1};
+    return (Groups){MOST_GROUPS_A_LINE, (uint32_t)((groups + MOST_GROUPS_A_LINE - 1) / MOST_GROUPS_A_LINE)};
+}
+
+/* Where what is at `offset` begins in its window, in elements of `size` bytes. */
+static uint32_t place_in(const Windows *windows, unsigned char window, int64_t offset, int64_t size)
+{
+    return (uint32_t)((offset - windows->start[window]) / size);
+}
+
+static int intern_windows(Laying *laying, const Windows *windows)
+{
+    Layout *layout = laying->layout;
+    for (int i = 0; i < layout->windows.count; i++)
+        if (memcmp(&layout->windows.items[i], windows, sizeof *windows) == 0)
+            return i;
+    list_push(laying->arena, &layout->windows, *windows);
+    return layout->windows.count - 1;
+}
+
+static int intern_shaders(Laying *laying, const Kernel *kernel, ControlKind control, const unsigned char *window, int args)
+{
+    Layout *layout = laying->layout;
+    for (int i = 0; i < layout->shaders.count; i++) {
+        const Shaders *other = &layout->shaders.items[i];
+        if (other->kernel == kernel && other->control == control && memcmp(other->window, window, (size_t)args) == 0)
+            return i;
+    }
+    Shaders made = {.kernel = kernel, .control = control};
+    made.window = arena_copy(laying->arena, window, (size_t)args);
+    if (kernel)
+        made.phases = glsl_phases(laying->arena, kernel);
+    else
+        list_push(laying->arena, &made.phases, ((Phase){PHASE_POINTS, -1, 1, 1}));
+    made.pipeline = arena_array(laying->arena, VkPipeline, made.phases.count + 1);
+    list_push(laying->arena, &layout->shaders, made);
+    return layout->shaders.count - 1;
+}
+
+static uint32_t begin_row(Laying *laying, int64_t words)
+{
+    Layout *layout = laying->layout;
+    while (layout->table.count * 4 % laying->device->row_alignment)
+        list_push(laying->arena, &layout->table, 0);
+    layout->row_bytes = words * 4 > layout->row_bytes ? aligned(words * 4, 16) : layout->row_bytes;
+    return (uint32_t)layout->table.count * 4;
+}
+
+static void place_windows(Laying *laying, const char *name, const Range *ranges, int count, Windows *windows,
+                          unsigned char *window)
+{
+    const Device *device = laying->device;
+    if (windows_place(laying->arena, device, laying->value_bytes, ranges, count, windows, window) || laying->reason)
+        return;
+    int64_t longest = 0;
+    for (int i = 0; i < count; i++)
+        longest = ranges[i].end - ranges[i].first > longest ? ranges[i].end - ranges[i].first : longest;
+    laying->reason = arena_printf(
+        laying->messages,
+        "not enough memory: '%s' works on %s of %lld bytes: a shader of %s sees %d parts of the memory, of %lld bytes each",
+        name, longest > device->window_bytes ? "an array" : "arrays that lie too far apart, the longest", (long long)longest,
+        device->properties.deviceName, MOST_WINDOWS, (long long)device->window_bytes);
+}
+
+/* A row: where each argument begins, in elements of its own; then where scratch begins, in bytes. */
+static Dispatch lay_launch(Laying *laying, const PlanStep *step)
+{
+    const Plan *plan = laying->plan;
+    Layout *layout = laying->layout;
+    const Kernel *kernel = plan->kernels.items[step->kernel];
+    int args = step->args.count;
+    bool scratch = glsl_scratch_bytes(kernel) > 0;
+    Range *ranges = arena_array(laying->arena, Range, args + 1);
+    unsigned char *window = arena_array(laying->arena, unsigned char, args + 1);
+    Windows windows;
+    for (int i = 0; i < args; i++) {
+        int64_t first = layout->offset[step->args.items[i]];
+        ranges[i] = (Range){first, first + plan->buffers.items[step->args.items[i]].bytes};
+        layout->written[step->args.items[i]] |= kernel->buffers.items[i].kind != K_IN;
+    }
+    ranges[args] = (Range){layout->scratch, layout->scratch + layout->scratch_bytes};
+    place_windows(laying, kernel->name, ranges, args + scratch, &windows, window);
+    Dispatch dispatch = {.row = begin_row(laying, args + 1), .windows = intern_windows(laying, &windows), .slot = -1};
+    dispatch.shaders = intern_shaders(laying, kernel, 0, window, args + 1);
+    for (int i = 0; i < args; i++) {
+        int64_t size = dtype_size(plan->buffers.items[step->args.items[i]].type.dtype);
+        list_push(laying->arena, &layout->table, place_in(&windows, window[i], ranges[i].first, size));
+    }
+    list_push(laying->arena, &layout->table, place_in(&windows, window[args], layout->scratch, 1));
+    return dispatch;
+}
+
+/* ---- copies ---- */
+
+typedef struct CopyShape {
+    int64_t count; /* of units, of `unit` bits */
+    uint32_t unit;
+    int rank;
+    uint32_t dims[2 * IR_MAX_RANK]; /* of the whole and of the piece, from the first axis on */
+} CopyShape;
+
+static CopyShape shape_of_words(int64_t bytes)
+{
+    uint32_t count = (uint32_t)((bytes + 3) / 4);
+    return (CopyShape){count, 32, 1, {count, count}};
+}
+
+/* The axes of the piece are the last ones of the whole; elements of 64 bits are two units. */
+static CopyShape shape_of_piece(const IrType *whole, const IrType *piece)
+{
+    int64_t size = dtype_size(whole->dtype);
+    CopyShape shape = {.count = 1, .unit = size > 4 ? 32 : 8 * (uint32_t)size, .rank = whole->rank};
+    for (int axis = 0; axis < whole->rank; axis++) {
+        int own = axis - (whole->rank - piece->rank);
+        int64_t units = axis == whole->rank - 1 && size == 8 ? 2 : 1, width = own < 0 ? 1 : piece->dim[own];
+        shape.dims[2 * axis] = (uint32_t)(whole->dim[axis] * units);
+        shape.dims[2 * axis + 1] = (uint32_t)(width * units);
+        shape.count *= width * units;
+    }
+    return shape;
+}
+
+/* `from` < 0: zeros. */
+static Dispatch lay_copy(Laying *laying, int to, int from, const CopyShape *shape)
+{
+    const PlanBuffer *buffers = laying->plan->buffers.items;
+    Layout *layout = laying->layout;
+    int source = from < 0 ? to : from;
+    Range ranges[COPY_ARGS] = {
+        [COPY_ARG_FROM] = {layout->offset[source], layout->offset[source] + buffers[source].bytes},
+        [COPY_ARG_TO] = {layout->offset[to], layout->offset[to] + buffers[to].bytes},
+    };
+    unsigned char window[COPY_ARGS];
+    Windows windows;
+    place_windows(laying, laying->plan->name, ranges, COPY_ARGS, &windows, window);
+    Dispatch dispatch = {.row = begin_row(laying, COPY_ROW), .windows = intern_windows(laying, &windows), .slot = -1};
+    dispatch.shaders = intern_shaders(laying, NULL, CONTROL_COPY, window, COPY_ARGS);
+    dispatch.groups = (shape->count + GROUP_THREADS - 1) / GROUP_THREADS;
+    uint32_t row[COPY_ROW] = {[COPY_ZERO] = from < 0, [COPY_UNIT] = shape->unit, [COPY_RANK] = (uint32_t)shape->rank};
+    row[COPY_FROM] = place_in(&windows, window[COPY_ARG_FROM], ranges[COPY_ARG_FROM].first, shape->unit / 8);
+    row[COPY_TO] = place_in(&windows, window[COPY_ARG_TO], ranges[COPY_ARG_TO].first, shape->unit / 8);
+    row[COPY_COUNT] = (uint32_t)shape->count;
+    memcpy(row + COPY_DIMS, shape->dims, sizeof shape->dims);
+    for (int i = 0; i < COPY_ROW; i++)
+        list_push(laying->arena, &layout->table, row[i]);
+    return dispatch;
+}
+
+static Dispatch lay_array_copy(Laying *laying, int to, int from)
+{
+    CopyShape shape = shape_of_words(laying->plan->buffers.items[to].bytes);
+    return lay_copy(laying, to, from, &shape);
+}
+
+/* ---- regions ---- */
+
+enum { NO_REGION = -1 };
+
+typedef struct Region {
+    int predicate; /* in words from the start of control; its slots are behind it */
+    int slot_count;
+} Region;
+
+static void add_control(Laying *laying, uint32_t word)
+{
+    list_push(laying->arena, &laying->layout->control, word);
+}
+
+/* In a region a dispatch reads how many groups it has. */
+static Dispatch with_slots(Laying *laying, Dispatch dispatch, int predicate)
+{
+    const Shaders *shaders = &laying->layout->shaders.items[dispatch.shaders];
+    if (predicate == NO_REGION)
+        return dispatch;
+    dispatch.slot = laying->layout->control.count;
+    for (int i = 0; i < shaders->phases.count; i++) {
+        Groups groups = dispatch_groups(shaders, &dispatch, i);
+        add_control(laying, 0);
+        add_control(laying, groups.y);
+        add_control(laying, 1);
+        add_control(laying, groups.x);
+    }
+    return dispatch;
+}
+
+/* `condition`: a buffer, or -1. */
+static Dispatch lay_gate(Laying *laying, GateMode mode, int outer, Region region, int condition)
+{
+    Layout *layout = laying->layout;
+    Range ranges[GATE_ARGS] = {{layout->control_offset, laying->value_bytes}, {layout->control_offset, laying->value_bytes}};
+    if (condition >= 0) {
+        const PlanBuffer *buffer = &laying->plan->buffers.items[condition];
+        ranges[GATE_ARG_CONDITION] = (Range){layout->offset[condition], layout->offset[condition] + buffer->bytes};
+    }
+    unsigned char window[GATE_ARGS];
+    Windows windows;
+    place_windows(laying, laying->plan->name, ranges, GATE_ARGS, &windows, window);
+    Dispatch gate = {.row = begin_row(laying, GATE_ROW), .windows = intern_windows(laying, &windows), .slot = -1, .groups = 1};
+    gate.shaders = intern_shaders(laying, NULL, CONTROL_GATE, window, GATE_ARGS);
+    uint32_t control = place_in(&windows, window[GATE_ARG_CONTROL], layout->control_offset, 4);
+    uint32_t row[GATE_ROW] = {[GATE_MODE] = mode, [GATE_SLOT_COUNT] = (uint32_t)region.slot_count};
+    row[GATE_OUTER] = control + (uint32_t)outer;
+    row[GATE_OWN] = control + (uint32_t)region.predicate;
+    row[GATE_SLOTS] = row[GATE_OWN] + 1;
+    row[GATE_CONDITION] = place_in(&windows, window[GATE_ARG_CONDITION], ranges[GATE_ARG_CONDITION].first,
+                                   mode == GATE_WHILE_BELOW ? (int64_t)sizeof(int32_t) : 1);
+    for (int i = 0; i < GATE_ROW; i++)
+        list_push(laying->arena, &layout->table, row[i]);
+    return gate;
 }
 
 /* ---- steps ---- */
-
-/* A row of the table: where each argument begins, in elements of its own; then where scratch begins, in bytes. */
-static uint32_t add_row(Arena *arena, Layout *layout, const Executable *executable, const PlanStep *step)
-{
-    const Plan *plan = executable->plan;
-    const Kernel *kernel = plan->kernels.items[step->kernel];
-    uint32_t row = (uint32_t)(layout->table_offset / 4 + layout->table.count);
-    for (int i = 0; i < step->args.count; i++) {
-        int buffer = step->args.items[i];
-        int64_t first = layout->offset[buffer] / dtype_size(plan->buffers.items[buffer].type.dtype);
-        list_push(arena, &layout->table, (uint32_t)first);
-        layout->written[buffer] |= kernel->buffers.items[i].kind != K_IN;
-    }
-    list_push(arena, &layout->table, (uint32_t)layout->scratch);
-    return row;
-}
 
 static void mark_written(Layout *layout, const PlanStep *step)
 {
@@ -52,39 +311,123 @@ static void mark_written(Layout *layout, const PlanStep *step)
         layout->written[step->rows.items[i].whole] = true;
 }
 
-static void lay_steps(Arena *arena, Layout *layout, const Executable *executable, const PlanSteps *steps, LaidSteps *out);
+static LaidSteps *lay_steps(Laying *laying, const PlanSteps *steps, int predicate);
 
-static LaidSteps *lay_part(Arena *arena, Layout *layout, const Executable *executable, const PlanSteps *steps)
+/* What enters a loop belongs to the region around it. */
+static void lay_entry(Laying *laying, LaidStep *laid, int predicate)
 {
-    if (!steps)
-        return NULL;
-    LaidSteps *laid = arena_new_of(arena, LaidSteps);
-    lay_steps(arena, layout, executable, steps, laid);
-    return laid;
-}
-
-static void lay_steps(Arena *arena, Layout *layout, const Executable *executable, const PlanSteps *steps, LaidSteps *out)
-{
-    for (int i = 0; i < steps->list.count; i++) {
-        const PlanStep *step = &steps->list.items[i];
-        LaidStep laid = {.step = step};
-        mark_written(layout, step);
-        if (step->kind == STEP_LAUNCH)
-            laid.row = add_row(arena, layout, executable, step);
-        laid.test = lay_part(arena, layout, executable, step->test);
-        laid.body = lay_part(arena, layout, executable, step->body);
-        laid.otherwise = lay_part(arena, layout, executable, step->otherwise);
-        list_push(arena, &out->list, laid);
+    for (int i = 0; i < laid->step->carries.count && predicate != NO_REGION; i++) {
+        const PlanCarry *carry = &laid->step->carries.items[i];
+        Dispatch copy = lay_array_copy(laying, carry->slot, carry->init);
+        list_push(laying->arena, &laid->enter, with_slots(laying, copy, predicate));
     }
 }
 
-Layout layout_plan(Arena *arena, const Executable *executable)
+/* A turn, and what it leaves. */
+static void lay_turn(Laying *laying, LaidStep *laid, int predicate)
 {
-    Layout layout = {0};
-    layout.offset = arena_array(arena, int64_t, executable->plan->buffers.count + 1);
-    layout.written = arena_array(arena, bool, executable->plan->buffers.count + 1);
-    place_buffers(&layout, executable);
-    lay_steps(arena, &layout, executable, &executable->plan->steps, &layout.steps);
-    layout.bytes = layout.table_offset + aligned(layout.table.count * 4) + 64;
-    return layout;
+    const PlanBuffer *buffers = laying->plan->buffers.items;
+    laid->body = lay_steps(laying, laid->step->body, predicate);
+    for (int i = 0; i < laid->step->rows.count && predicate != NO_REGION; i++) {
+        const PlanRow *row = &laid->step->rows.items[i];
+        CopyShape shape = shape_of_piece(&buffers[row->whole].type, &buffers[row->value].type);
+        list_push(laying->arena, &laid->rows, with_slots(laying, lay_copy(laying, row->whole, row->value, &shape), predicate));
+    }
+    for (int i = 0; i < laid->step->carries.count && predicate != NO_REGION; i++) {
+        const PlanCarry *carry = &laid->step->carries.items[i];
+        Dispatch copy = lay_array_copy(laying, carry->slot, carry->next);
+        list_push(laying->arena, &laid->turn, with_slots(laying, copy, predicate));
+    }
+}
+
+static void lay_step(Laying *laying, LaidStep *laid, int predicate)
+{
+    const PlanStep *step = laid->step;
+    mark_written(laying->layout, step);
+    if (step->kind == STEP_LAUNCH)
+        laid->launch = with_slots(laying, lay_launch(laying, step), predicate);
+    else if (step->kind == STEP_COPY && predicate != NO_REGION)
+        laid->launch = with_slots(laying, lay_array_copy(laying, step->args.items[0], step->args.items[1]), predicate);
+    else if (step->kind == STEP_FILL_ZERO && predicate != NO_REGION)
+        laid->launch = with_slots(laying, lay_array_copy(laying, step->args.items[0], -1), predicate);
+    lay_entry(laying, laid, predicate);
+    if (step->kind == STEP_FOR && !layout_decides(laying->plan, step))
+        lay_turn(laying, laid, predicate);
+}
+
+/* In the region of `predicate`, or in none. */
+static LaidSteps *lay_steps(Laying *laying, const PlanSteps *steps, int predicate)
+{
+    LaidSteps *laid = arena_new_of(laying->arena, LaidSteps);
+    *laid = (LaidSteps){.in_region = predicate != NO_REGION};
+    for (int i = 0; steps && i < steps->list.count; i++) {
+        LaidStep step = {.step = &steps->list.items[i]};
+        lay_step(laying, &step, predicate);
+        list_push(laying->arena, &laid->list, step);
+        if (layout_decides(laying->plan, step.step))
+            list_push(laying->arena, &laying->open, ((Decision){laid, i, predicate == NO_REGION ? ALWAYS : predicate}));
+    }
+    return laid;
+}
+
+/* ---- decisions ---- */
+
+static Region begin_region(Laying *laying)
+{
+    add_control(laying, 0);
+    return (Region){.predicate = laying->layout->control.count - 1};
+}
+
+static void end_region(Laying *laying, Region *region)
+{
+    region->slot_count = (laying->layout->control.count - region->predicate - 1) / SLOT_WORDS;
+}
+
+static void lay_branches(Laying *laying, LaidStep *laid, int outer)
+{
+    Region then = begin_region(laying);
+    laid->body = lay_steps(laying, laid->step->body, then.predicate);
+    end_region(laying, &then);
+    Region otherwise = begin_region(laying);
+    laid->otherwise = lay_steps(laying, laid->step->otherwise, otherwise.predicate);
+    end_region(laying, &otherwise);
+    laid->gate = lay_gate(laying, GATE_IF, outer, then, laid->step->condition);
+    laid->otherwise_gate = lay_gate(laying, GATE_UNLESS, outer, otherwise, laid->step->condition);
+}
+
+/* The test before the first turn is made as what is around the loop is; that before another one if the turn before was. */
+static void lay_loop(Laying *laying, LaidStep *laid, int outer)
+{
+    bool tests = laid->step->kind == STEP_WHILE;
+    Region test = begin_region(laying);
+    laid->test = tests ? lay_steps(laying, laid->step->test, test.predicate) : NULL;
+    end_region(laying, &test);
+    Region turn = begin_region(laying);
+    lay_turn(laying, laid, turn.predicate);
+    end_region(laying, &turn);
+    laid->predicate = turn.predicate;
+    laid->test_gate = lay_gate(laying, GATE_OPEN, outer, test, -1);
+    laid->again_gate = lay_gate(laying, GATE_OPEN, turn.predicate, test, -1);
+    laid->gate = lay_gate(laying, tests ? GATE_IF : GATE_WHILE_BELOW, tests ? test.predicate : outer, turn,
+                          tests ? laid->step->condition : laid->step->trip);
+}
+
+const char *layout_plan(Arena *messages, Arena *arena, const Device *device, const Plan *plan, Layout *layout)
+{
+    *layout = (Layout){.row_bytes = 16};
+    layout->offset = arena_array(arena, int64_t, plan->buffers.count + 1);
+    layout->written = arena_array(arena, bool, plan->buffers.count + 1);
+    Laying laying = {.arena = arena, .messages = messages, .device = device, .plan = plan, .layout = layout};
+    place_buffers(&laying);
+    intern_windows(&laying, &(Windows){{0}});
+    add_control(&laying, 1); /* ALWAYS */
+    layout->steps = lay_steps(&laying, &plan->steps, NO_REGION);
+    for (int i = 0; i < laying.open.count && !laying.reason; i++) {
+        Decision decision = laying.open.items[i];
+        LaidStep *laid = &decision.steps->list.items[decision.step];
+        (laid->step->kind == STEP_IF ? lay_branches : lay_loop)(&laying, laid, decision.outer);
+    }
+    layout->table_offset = aligned(laying.value_bytes, 256);
+    layout->bytes = layout->table_offset + layout->table.count * 4 + aligned(layout->row_bytes, 256);
+    return laying.reason;
 }

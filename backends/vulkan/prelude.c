@@ -1,4 +1,5 @@
-/* What every shader begins with: memory as words of 32 bits, and arithmetic whose results must not depend on the driver. */
+/* What every shader begins with: memory as words of 32 bits, seen through windows, and arithmetic whose results must not depend
+ * on the driver. */
 #include "backends/vulkan/vulkan_internal.h"
 
 typedef struct Part {
@@ -6,22 +7,52 @@ typedef struct Part {
     const char *text;
 } Part;
 
-static const Part parts[] = {
-    /* memory */
+/* Elements as a window shows them; # is its number. */
+static const Part memory_parts[] = {
     {0, 0,
-     "layout(set = 0, binding = 0) buffer Memory { uint words[]; };\n"
-     "layout(push_constant) uniform Row { uint row; };\n"
-     "int base_of(int argument) { return int(words[row + uint(argument)]); }\n"
-     "uint bits_at(int i, int width) {\n"
+     "layout(set = 0, binding = #) buffer Memory_# { uint words_#[]; };\n"
+     "uint bits_at_#(int i, int width) {\n"
      "  int each = 32 / width;\n"
-     "  return (words[i / each] >> uint(i % each * width)) & ((1u << uint(width)) - 1u);\n"
+     "  return (words_#[i / each] >> uint(i % each * width)) & ((1u << uint(width)) - 1u);\n"
      "}\n"
-     "void put_bits(int i, int width, uint bits) {\n"
+     "void put_bits_#(int i, int width, uint bits) {\n"
      "  int each = 32 / width;\n"
      "  uint shift = uint(i % each * width);\n"
-     "  atomicAnd(words[i / each], ~(((1u << uint(width)) - 1u) << shift));\n"
-     "  atomicOr(words[i / each], bits << shift);\n"
+     "  atomicAnd(words_#[i / each], ~(((1u << uint(width)) - 1u) << shift));\n"
+     "  atomicOr(words_#[i / each], bits << shift);\n"
      "}\n"},
+    {0, 0,
+     "float get_f32_#(int i) { return uintBitsToFloat(words_#[i]); }\n"
+     "float get_f16_#(int i) { return f16_of_bits(bits_at_#(i, 16)); }\n"
+     "float get_bf16_#(int i) { return bf16_of_bits(bits_at_#(i, 16)); }\n"
+     "int get_i32_#(int i) { return int(words_#[i]); }\n"
+     "uint get_u32_#(int i) { return words_#[i]; }\n"
+     "bool get_bool_#(int i) { return bits_at_#(i, 8) != 0u; }\n"
+     "uint get_u8_#(int i) { return bits_at_#(i, 8); }\n"
+     "void put_f32_#(int i, float x) { words_#[i] = floatBitsToUint(x); }\n"
+     "void put_f16_#(int i, float x) { put_bits_#(i, 16, bits_of_f16(x)); }\n"
+     "void put_bf16_#(int i, float x) { put_bits_#(i, 16, bits_of_bf16(x)); }\n"
+     "void put_i32_#(int i, int x) { words_#[i] = uint(x); }\n"
+     "void put_u32_#(int i, uint x) { words_#[i] = x; }\n"
+     "void put_bool_#(int i, bool x) { put_bits_#(i, 8, uint(x)); }\n"
+     "void put_u8_#(int i, uint x) { put_bits_#(i, 8, x & 255u); }\n"},
+    {1, 0,
+     "double get_f64_#(int i) { return packDouble2x32(uvec2(words_#[2 * i], words_#[2 * i + 1])); }\n"
+     "void put_f64_#(int i, double x) {\n"
+     "  uvec2 bits = unpackDouble2x32(x);\n"
+     "  words_#[2 * i] = bits.x;\n"
+     "  words_#[2 * i + 1] = bits.y;\n"
+     "}\n"},
+    {0, 1,
+     "int64_t get_i64_#(int i) { return packInt2x32(ivec2(int(words_#[2 * i]), int(words_#[2 * i + 1]))); }\n"
+     "void put_i64_#(int i, int64_t x) {\n"
+     "  ivec2 bits = unpackInt2x32(x);\n"
+     "  words_#[2 * i] = uint(bits.x);\n"
+     "  words_#[2 * i + 1] = uint(bits.y);\n"
+     "}\n"},
+};
+
+static const Part parts[] = {
     /* numbers of 16 bits, rounded to the nearest, halves to even */
     {0, 0,
      "bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }\n"
@@ -45,36 +76,6 @@ static const Part parts[] = {
      "float bf16_of_bits(uint bits) { return uintBitsToFloat(bits << 16); }\n"
      "float round_f16(float x) { return f16_of_bits(bits_of_f16(x)); }\n"
      "float round_bf16(float x) { return bf16_of_bits(bits_of_bf16(x)); }\n"},
-    /* elements */
-    {0, 0,
-     "float get_f32(int i) { return uintBitsToFloat(words[i]); }\n"
-     "float get_f16(int i) { return f16_of_bits(bits_at(i, 16)); }\n"
-     "float get_bf16(int i) { return bf16_of_bits(bits_at(i, 16)); }\n"
-     "int get_i32(int i) { return int(words[i]); }\n"
-     "uint get_u32(int i) { return words[i]; }\n"
-     "bool get_bool(int i) { return bits_at(i, 8) != 0u; }\n"
-     "uint get_u8(int i) { return bits_at(i, 8); }\n"
-     "void put_f32(int i, float x) { words[i] = floatBitsToUint(x); }\n"
-     "void put_f16(int i, float x) { put_bits(i, 16, bits_of_f16(x)); }\n"
-     "void put_bf16(int i, float x) { put_bits(i, 16, bits_of_bf16(x)); }\n"
-     "void put_i32(int i, int x) { words[i] = uint(x); }\n"
-     "void put_u32(int i, uint x) { words[i] = x; }\n"
-     "void put_bool(int i, bool x) { put_bits(i, 8, uint(x)); }\n"
-     "void put_u8(int i, uint x) { put_bits(i, 8, x & 255u); }\n"},
-    {1, 0,
-     "double get_f64(int i) { return packDouble2x32(uvec2(words[2 * i], words[2 * i + 1])); }\n"
-     "void put_f64(int i, double x) {\n"
-     "  uvec2 bits = unpackDouble2x32(x);\n"
-     "  words[2 * i] = bits.x;\n"
-     "  words[2 * i + 1] = bits.y;\n"
-     "}\n"},
-    {0, 1,
-     "int64_t get_i64(int i) { return packInt2x32(ivec2(int(words[2 * i]), int(words[2 * i + 1]))); }\n"
-     "void put_i64(int i, int64_t x) {\n"
-     "  ivec2 bits = unpackInt2x32(x);\n"
-     "  words[2 * i] = uint(bits.x);\n"
-     "  words[2 * i + 1] = uint(bits.y);\n"
-     "}\n"},
     /* the first of equals; nan passes through */
     {0, 0,
      "float largest(float a, float b) { return is_nan(b) || b > a ? b : a; }\n"
@@ -171,14 +172,29 @@ static void print_fused(const char *type, const char *split, bool fused, Text *o
                 type, type, split, split, type, type, type);
 }
 
-void glsl_prelude(const Device *device, bool f64, bool i64, Text *out)
+static void put_parts(const Part *part, size_t count, bool f64, bool i64, int window, Text *out)
+{
+    for (; count; count--, part++)
+        for (const char *text = part->text; *text && (!part->f64 || f64) && (!part->i64 || i64); text++)
+            if (*text == '#')
+                text_printf(out, "%d", window);
+            else
+                text_printf(out, "%c", *text);
+}
+
+void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64, Text *out)
 {
     text_puts(out, "#version 450\n");
     if (i64)
         text_puts(out, "#extension GL_ARB_gpu_shader_int64 : require\n");
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if ((!parts[i].f64 || f64) && (!parts[i].i64 || i64))
-            text_puts(out, parts[i].text);
+    text_printf(out,
+                "layout(set = 0, binding = %d) uniform Row { ivec4 row[%d]; };\n"
+                "layout(push_constant) uniform Turn { int turn; };\n"
+                "int base_of(int argument) { return row[argument / 4][argument %% 4]; }\n",
+                MOST_WINDOWS, (row + 3) / 4);
+    put_parts(parts, sizeof parts / sizeof *parts, f64, i64, 0, out);
+    for (int window = 0; window < windows; window++)
+        put_parts(memory_parts, sizeof memory_parts / sizeof *memory_parts, f64, i64, window, out);
     print_fused("float", "4097.0", device->fuses, out);
     if (f64)
         print_fused("double", "134217729.0lf", device->fuses, out);

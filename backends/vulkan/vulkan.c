@@ -32,11 +32,11 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
 static const char *vulkan_describe(Device *device, Arena *arena)
 {
     uint32_t version = device->properties.apiVersion;
-    return arena_printf(arena, "vulkan: %s, Vulkan %u.%u, %s%s, %s, arrays of up to %lld MiB together",
-                        device->properties.deviceName, VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
+    return arena_printf(arena, "vulkan: %s, Vulkan %u.%u, %s%s, %s, arrays of up to %lld MiB", device->properties.deviceName,
+                        VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
                         device->features.shaderFloat64 ? "f64" : "no f64", device->features.shaderInt64 ? ", i64" : ", no i64",
                         device->host_sees_all ? "memory shared with the host" : "memory of its own",
-                        (long long)(device->most_bytes >> 20));
+                        (long long)(device->window_bytes >> 20));
 }
 
 static void vulkan_close(Device *device)
@@ -54,9 +54,11 @@ static void vulkan_release(Executable *executable)
 {
     if (!executable)
         return;
-    for (int i = 0; i < executable->plan->kernels.count; i++)
-        for (int k = 0; k < executable->kernels[i].phases.count; k++)
-            vkDestroyPipeline(executable->device->logical, executable->kernels[i].pipeline[k], NULL);
+    for (int i = 0; i < executable->layout.shaders.count; i++) {
+        const Shaders *shaders = &executable->layout.shaders.items[i];
+        for (int k = 0; k < shaders->phases.count; k++)
+            vkDestroyPipeline(executable->device->logical, shaders->pipeline[k], NULL);
+    }
     arena_free(executable->arena);
 }
 
@@ -74,11 +76,10 @@ static const char *vulkan_compile(Arena *arena, Device *device, const Plan *plan
     Arena *own = arena_new(device->options.allocator, &escape);
     Executable *made = arena_new_of(own, Executable);
     *made = (Executable){.arena = own, .device = device, .plan = plan};
-    made->kernels = arena_array(own, VulkanKernel, plan->kernels.count + 1);
     kept = made;
     if (device->options.profile && !(made->profile = profile_add(device->options.profile, backend_vulkan.name, plan)))
         longjmp(escape, 1);
-    const char *reason = compile_kernels(arena, made, stats);
+    const char *reason = compile_shaders(arena, made, stats);
     arena_set_escape(own, NULL);
     arena_set_escape(arena, outer);
     if (reason) {
@@ -95,7 +96,7 @@ static const char *dump_spirv(Arena *arena, const Device *device, const Kernel *
 {
     Text text = text_new(arena);
     Spirv spirv;
-    glsl_print(arena, device, kernel, phase, &text);
+    glsl_print(arena, device, kernel, NULL, phase, &text);
     const char *reason = spirv_compile(arena, text.data, &spirv);
     for (size_t i = 0; !reason && i < spirv.count; i++)
         text_printf(out, "%08x%s", spirv.words[i], i % 8 == 7 || i + 1 == spirv.count ? "\n" : " ");
@@ -116,7 +117,7 @@ static const char *vulkan_dump(Arena *arena, Device *device, const Kernel *kerne
         text_printf(out, "// %s: %s, %lld of them, in %lld workgroups\n", kernel->name, kinds[phase->kind],
                     (long long)phase->points, (long long)phase->groups);
         if (glsl)
-            glsl_print(arena, device, kernel, phase, out);
+            glsl_print(arena, device, kernel, NULL, phase, out);
         else if (!schedule)
             reason = dump_spirv(arena, device, kernel, phase, out);
     }

@@ -3,15 +3,16 @@
  *   device.c   the instance, a physical device and its queue      glsl.c     a kernel as GLSL: its phases and memory
  *   compile.c  kernels to pipelines, on all threads               inst.c     one instruction as GLSL
  *   spirv.c    GLSL to SPIR-V, by glslang                         prelude.c  GLSL that every shader begins with
- *   tiles.c    contractions by tiles in shared memory
- *   layout.c   where a plan's buffers lie in device memory        instance.c memory, commands, transfers
- *   vulkan.c   the backend's table of functions                   execute.c  running a plan's steps
+ *   tiles.c    contractions by tiles in shared memory             control.c  shaders that decide and copy for control flow
+ *   layout.c   where a plan's buffers lie in device memory        windows.c  which part of it a dispatch sees
+ *   instance.c memory, transfers                                  commands.c what is recorded and submitted
+ *   execute.c  recording a plan's steps                           vulkan.c   the backend's table of functions
  *
- * All values of an instance lie in one storage buffer, which shaders see as words of 32 bits; smaller elements are cut out of
- * words, and stored with atomic operations on theirs.  Nothing beyond Vulkan 1.1 is needed; f64 and i64 need the device's
- * features of these names.  A kernel becomes one or a few phases, each a shader; a dispatch passes the place of its row in a
- * table, that lies in the same buffer and says where each argument begins.  The order of every sum is a function of the kernel
- * alone. */
+ * All values of an instance lie in one buffer, which shaders see as words of 32 bits, through up to four windows; smaller
+ * elements are cut out of words, and stored with atomic operations on theirs.  Nothing beyond Vulkan 1.1 is needed; f64 and
+ * i64 need the device's features of these names.  A kernel becomes one or a few phases, each a shader; a dispatch binds a row
+ * of a table, that lies behind the values and says where each argument begins.  The order of every sum is a function of the
+ * kernel alone. */
 #ifndef CM_BACKENDS_VULKAN_VULKAN_INTERNAL_H
 #define CM_BACKENDS_VULKAN_VULKAN_INTERNAL_H
 
@@ -39,7 +40,8 @@ struct Device {
     uint32_t family;                     /* of the queue */
     uint32_t device_memory, host_memory; /* types: of arrays, and of what the host and the device both see */
     bool host_sees_all;                  /* the host sees arrays, too */
-    int64_t most_bytes;                  /* of arrays that a shader sees at once */
+    int64_t window_bytes;                /* the most that a shader sees through one window */
+    int64_t row_alignment;               /* of rows of a table */
     VkQueue queue;
     pthread_mutex_t queue_lock;
     VkDescriptorSetLayout set_layout;
@@ -81,13 +83,16 @@ typedef LIST(Phase) Phases;
 Phases glsl_phases(Arena *arena, const Kernel *kernel);
 /* Bytes of locals of one workgroup that do not fit into shared memory. */
 int64_t glsl_scratch_bytes(const Kernel *kernel);
-void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const Phase *phase, Text *out);
+/* `window`: by argument, scratch behind them; null: one window holds all. */
+void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
+                Text *out);
 bool glsl_uses(const Kernel *kernel, DType dtype); /* in memory or in values; sums that are kept wide count as f64 */
 
 /* What prints parts of a shader; lines are indented by depth. */
 typedef struct GlslPrinter {
     Arena *arena;
     const Kernel *kernel;
+    const unsigned char *window; /* by argument; or null */
     Text *out;
     int depth;
 } GlslPrinter;
@@ -108,7 +113,8 @@ const char *glsl_type(DType dtype);
 void glsl_inst(const Kernel *kernel, const KStage *stage, KRef ref, Text *out);
 void glsl_affine(const Affine *affine, Text *out);
 void glsl_constant(DType dtype, double real, int64_t integer, Text *out);
-void glsl_prelude(const Device *device, bool f64, bool i64, Text *out); /* with what these types need, or without */
+/* What windows 0 .. `windows` - 1 show, rows of `row` numbers, and arithmetic; with what these types need, or without. */
+void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64, Text *out);
 
 typedef struct Spirv {
     uint32_t *words;
@@ -117,54 +123,114 @@ typedef struct Spirv {
 /* Null, or what glslang says with the shader's lines numbered. */
 const char *spirv_compile(Arena *arena, const char *glsl, Spirv *out);
 
+/* ---- windows (windows.c) ---- */
+
+enum { MOST_WINDOWS = 4 }; /* storage buffers of a shader that every device has */
+
+typedef struct Windows { /* where each begins, in bytes; those that are not needed at 0 */
+    int64_t start[MOST_WINDOWS];
+} Windows;
+
+typedef struct Range { /* what a dispatch reads or writes */
+    int64_t first, end;
+} Range;
+
+int windows_count(const unsigned char *window, int args);
+/* Places windows over the ranges, and says which one shows each.  False: they lie too far apart. */
+bool windows_place(Arena *arena, const Device *device, int64_t bytes, const Range *ranges, int count, Windows *windows,
+                   unsigned char *window);
+
+/* ---- shaders that decide and copy (control.c) ---- */
+
+typedef enum ControlKind {
+    CONTROL_GATE, /* sets the numbers of groups of all dispatches of a region, by a condition */
+    CONTROL_COPY, /* of an array, or of a piece of one, or zeros */
+} ControlKind;
+
+typedef enum GateMode { GATE_OPEN, GATE_IF, GATE_UNLESS, GATE_WHILE_BELOW } GateMode;
+
+/* Rows of the table.  Places of predicates and slots are in words, of elements in their own size, each from its window on. */
+enum { GATE_MODE, GATE_OUTER, GATE_OWN, GATE_CONDITION, GATE_SLOTS, GATE_SLOT_COUNT, GATE_ROW };
+enum { COPY_FROM, COPY_TO, COPY_ZERO, COPY_UNIT, COPY_COUNT, COPY_RANK, COPY_DIMS, COPY_ROW = COPY_DIMS + 2 * IR_MAX_RANK };
+/* Arguments: what they have windows for. */
+enum { GATE_ARG_CONTROL, GATE_ARG_CONDITION, GATE_ARGS };
+enum { COPY_ARG_FROM, COPY_ARG_TO, COPY_ARGS };
+
+enum { SLOT_WORDS = 4 }; /* groups along x, y, z, as a dispatch reads them; and along x if it is not to be left out */
+
+void control_print(const Device *device, ControlKind kind, const unsigned char *window, Text *out);
+
 /* ---- executables ---- */
 
-typedef struct VulkanKernel {
+typedef struct Shaders {  /* of a kernel as some launches see it; or one of control flow */
+    const Kernel *kernel; /* null: of control flow */
+    ControlKind control;
+    unsigned char *window; /* by argument */
     Phases phases;
     VkPipeline *pipeline; /* by phase */
-    int64_t scratch_bytes;
-} VulkanKernel;
+} Shaders;
 
-struct Executable {
-    Arena *arena;
-    Device *device;
-    const Plan *plan;
-    VulkanKernel *kernels; /* by kernel of the plan */
-    int64_t scratch_bytes; /* of a launch, the most of all */
-    ProfilePlan *profile;  /* null: launches are not timed */
-};
+typedef struct Dispatch {
+    int shaders, windows; /* which of the layout */
+    uint32_t row;         /* in bytes from the start of the table */
+    int64_t groups;       /* of a shader of control flow; a kernel's phases have their own */
+    int slot;             /* of its first phase, in words from the start of control; -1: its numbers of groups are fixed */
+} Dispatch;
+typedef LIST(Dispatch) Dispatches;
 
-/* What the device lacks for the kernel, or null. */
-const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel);
-/* Fills made->kernels; pipelines that there are then are the caller's to destroy, also after a failure. */
-const char *compile_kernels(Arena *arena, Executable *made, CompileStats *stats);
-
-/* ---- layout ---- */
+typedef struct Groups {
+    uint32_t x, y;
+} Groups;
+Groups dispatch_groups(const Shaders *shaders, const Dispatch *dispatch, int phase); /* x is 0: there is nothing to do */
 
 /* Steps as in the plan, with what is known of each before it runs. */
 typedef struct LaidSteps LaidSteps;
 typedef struct LaidStep {
     const PlanStep *step;
-    uint32_t row; /* LAUNCH: of the table, in words from the start of the buffer */
+    Dispatch launch;                          /* LAUNCH; COPY and FILL_ZERO in a region */
+    Dispatches enter, turn, rows;             /* copies of loops in a region: as in step->carries, step->rows */
+    Dispatch gate, test_gate, otherwise_gate; /* of `body`, `test`, `otherwise`, if the device decides about them */
+    Dispatch again_gate;                      /* WHILE: of `test` behind a turn */
+    int predicate;                            /* of `body`, in words from the start of control */
     LaidSteps *test, *body, *otherwise;
 } LaidStep;
 struct LaidSteps {
     LIST(LaidStep) list;
+    bool in_region; /* what the device decides about: copies are dispatches, too */
 };
 
 typedef struct Layout {
     int64_t *offset; /* by buffer of the plan, in bytes, 64-aligned */
     bool *written;   /* by buffer: an input that steps write to goes back to the host */
-    int64_t bytes;   /* of everything */
-    int64_t scratch; /* where it begins */
-    LaidSteps steps;
+    int64_t scratch, scratch_bytes;
+    int64_t control_offset;          /* predicates and slots */
+    LIST(uint32_t) control;          /* as they are at first */
+    int64_t table_offset, row_bytes; /* of the longest row */
     LIST(uint32_t) table;
-    int64_t table_offset;
+    int64_t bytes; /* of everything */
+    LaidSteps *steps;
+    LIST(Shaders) shaders;
+    LIST(Windows) windows;
 } Layout;
 
-Layout layout_plan(Arena *arena, const Executable *executable);
+/* Null, or why the plan does not fit the device, in the first arena. */
+const char *layout_plan(Arena *messages, Arena *arena, const Device *device, const Plan *plan, Layout *layout);
+bool layout_decides(const Plan *plan, const PlanStep *step); /* a loop or branch of which the host does not know in advance */
 
-/* ---- instances (instance.c) ---- */
+struct Executable {
+    Arena *arena;
+    Device *device;
+    const Plan *plan;
+    Layout layout;
+    ProfilePlan *profile; /* null: launches are not timed */
+};
+
+/* What the device lacks for the kernel, or null. */
+const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel);
+/* Fills the pipelines of made->layout.shaders; those that there are then are the caller's to destroy, also after a failure. */
+const char *compile_shaders(Arena *arena, Executable *made, CompileStats *stats);
+
+/* ---- instances (instance.c, commands.c) ---- */
 
 typedef struct Block { /* of memory, with a buffer over all of it */
     VkBuffer buffer;
@@ -179,33 +245,43 @@ typedef struct Transfer {           /* of an array of the host */
     bool up; /* to the device */
 } Transfer;
 
+enum { MOST_RECORDINGS = 256 }; /* of a submission */
+
+typedef struct Recording { /* a command buffer */
+    VkCommandBuffer commands;
+    int count;          /* of commands */
+    VkQueryPool clock;  /* of launches, if they are timed: a query before and one behind each */
+    ProfileRow **timed; /* the rows of the launches that are recorded */
+    int timed_count;
+} Recording;
+
 struct Instance {
     Arena *arena;
     Executable *executable;
-    Layout layout;
     Block arrays, staging;
     VkDescriptorPool descriptors;
-    VkDescriptorSet set;
+    VkDescriptorSet *sets; /* by windows of the layout */
     VkCommandPool pool;
-    VkCommandBuffer commands;
+    Recording recordings[MOST_RECORDINGS];
+    int recording_count;
+    int used;          /* of them: what is or was submitted together */
+    bool is_open;      /* the last one that is used */
+    bool is_submitted; /* what is recorded next takes their place */
     VkFence fence;
-    int recorded; /* commands since the last submission */
-    bool recording;
     int submissions; /* of the present run */
     bool is_whole;   /* the commands are those of a whole run, with the transfers that are recorded */
 
     Transfer *transfers, *recorded_transfers;
     int transfer_count, recorded_count;
     int64_t transfer_end; /* of the block that both see */
-
-    VkQueryPool clock;  /* of launches, if they are timed: a query before and one behind each */
-    ProfileRow **timed; /* the rows of the launches that are recorded */
-    int timed_count;
 };
 
-VkResult instance_next_command(Instance *instance); /* what is recorded next sees what was recorded before */
-VkResult instance_finish(Instance *instance);       /* submits what is recorded, and waits */
-VkResult instance_submit(Instance *instance);       /* what was recorded before, once more */
+/* Where the next command is recorded, which sees what was recorded before. */
+VkResult instance_next_command(Instance *instance, VkCommandBuffer *commands);
+void instance_free_recordings(Instance *instance);
+VkResult instance_dispatch(Instance *instance, const Dispatch *dispatch, int turn, int launch); /* -1: none that is timed */
+VkResult instance_finish(Instance *instance); /* submits what is recorded, and waits */
+VkResult instance_submit(Instance *instance); /* what was recorded before, once more */
 /* Lists what a run moves, and makes room for it. */
 VkResult instance_place(Instance *instance, void *const *inputs, void *const *outputs, const bool *resident);
 VkResult instance_record_transfers(Instance *instance, bool up);

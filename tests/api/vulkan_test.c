@@ -1,6 +1,7 @@
 /* The Vulkan backend against the CPU's; built where the library has both.  Functions of streaming.cm, which have loops in
  * loops, reductions, contractions, random numbers and gathers, in f64; those of vulkan.cm; random bits, which are equal;
- * training. What needs no f64 is tried also on a device that pretends to have no more than Vulkan guarantees. */
+ * training. What needs no f64 is tried also on a device that pretends to have no more than Vulkan guarantees, and through
+ * windows as small as they can be. */
 #include "tests/api/folder.h"
 #include "tests/api/vulkan.h"
 
@@ -10,16 +11,25 @@
 static const char streaming[] = CM_SOURCE_DIR "/tests/api/streaming.cm", own[] = CM_SOURCE_DIR "/tests/api/vulkan.cm";
 static const char *const doubles[] = {"one_head",    "dropped", "looked_up", "transposed_bias", "picked_cross_entropy",
                                       "table_of_all"};
-static const char *const singles[] = {"matrices",        "other_order", "batches", "thin",        "windows",
-                                      "window_gradient", "long_sum",    "halves",  "softmax_rows"};
-enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32 };
+static const char *const singles[] = {"matrices",     "other_order",     "batches",           "thin",
+                                      "windows",      "window_gradient", "long_sum",          "halves",
+                                      "softmax_rows", "branches",        "bounded",           "bounded_derivatives",
+                                      "unbounded",    "drawn_lengths",   "long_drawn_length", "kept_turns"};
+enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
 
-static size_t run_on(cm_program *program, const char *entry, const char *device, cm_array *out)
+static cm_executable *compile_for(cm_program *program, const char *entry, const char *device)
 {
     cm_error *error;
     cm_executable *executable;
     cm_compile_options options = {.size = sizeof options, .device = device};
     expect_ok(cm_compile(program, entry, &options, &executable, &error));
+    return executable;
+}
+
+static size_t run_with(cm_executable *executable, int64_t seed, cm_array *out)
+{
+    cm_error *error;
+    cm_run_options options = {.size = sizeof options, .seed = seed};
     size_t count = cm_executable_output_count(executable);
     ck_assert_uint_le(count, MOST_RESULTS);
     for (size_t i = 0; i < count; i++) {
@@ -29,14 +39,31 @@ static size_t run_on(cm_program *program, const char *entry, const char *device,
         memcpy(out[i].dim, port.dim, sizeof port.dim);
         out[i].data = malloc(cm_array_bytes(&out[i]));
     }
-    expect_ok(cm_run(executable, NULL, NULL, 0, out, count, &error));
+    expect_ok(cm_run(executable, &options, NULL, 0, out, count, &error));
+    return count;
+}
+
+static size_t run_on(cm_program *program, const char *entry, const char *device, cm_array *out)
+{
+    cm_executable *executable = compile_for(program, entry, device);
+    size_t count = run_with(executable, 0, out);
     cm_executable_free(executable);
     return count;
 }
 
 static double number_at(const cm_array *array, size_t index)
 {
-    return array->dtype == CM_F64 ? ((double *)array->data)[index] : (double)((float *)array->data)[index];
+    switch (array->dtype) {
+    case CM_F64:
+        return ((double *)array->data)[index];
+    case CM_I32:
+        return ((int32_t *)array->data)[index];
+    case CM_BOOL:
+        return ((unsigned char *)array->data)[index];
+    default:
+        ck_assert_int_eq(array->dtype, CM_F32);
+        return (double)((float *)array->data)[index];
+    }
 }
 
 static void compare(const char *entry, const cm_array *got, const cm_array *wanted)
@@ -51,18 +78,24 @@ static void compare(const char *entry, const cm_array *got, const cm_array *want
     ck_assert_msg(error <= most * largest, "%s: off by %g of %g", entry, error, largest);
 }
 
+/* With several seeds: what the device decides is decided anew. */
 static void expect_agreement(const char *path, const char *entry)
 {
     cm_context *context = test_context(2);
     cm_program *program = test_file(context, path, NULL);
-    cm_array got[MOST_RESULTS], wanted[MOST_RESULTS];
-    size_t count = run_on(program, entry, "vulkan", got);
-    ck_assert_uint_eq(count, run_on(program, entry, "cpu", wanted));
-    for (size_t i = 0; i < count; i++) {
-        compare(entry, &got[i], &wanted[i]);
-        free(got[i].data);
-        free(wanted[i].data);
+    cm_executable *ours = compile_for(program, entry, "vulkan"), *theirs = compile_for(program, entry, "cpu");
+    for (int seed = 0; seed < SEEDS; seed++) {
+        cm_array got[MOST_RESULTS], wanted[MOST_RESULTS];
+        size_t count = run_with(ours, seed, got);
+        ck_assert_uint_eq(count, run_with(theirs, seed, wanted));
+        for (size_t i = 0; i < count; i++) {
+            compare(entry, &got[i], &wanted[i]);
+            free(got[i].data);
+            free(wanted[i].data);
+        }
     }
+    cm_executable_free(ours);
+    cm_executable_free(theirs);
     cm_program_free(program);
     cm_context_free(context);
 }
@@ -132,6 +165,37 @@ END_TEST
 
 START_TEST(singles_agree_with_the_cpu)
 {
+    expect_agreement(own, singles[_i]);
+}
+END_TEST
+
+/* Whether it compiles for a device with windows of so many bytes; if not, it says why. */
+static bool fits_into(const char *path, const char *entry, int64_t bytes)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)bytes);
+    ck_assert_int_eq(setenv("CM_VULKAN_WINDOW", text, 1), 0);
+    cm_error *error = NULL;
+    cm_executable *executable = NULL;
+    cm_context *context = test_context(1);
+    cm_program *program = test_file(context, path, NULL);
+    cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
+    cm_status status = cm_compile(program, entry, &options, &executable, &error);
+    if (status)
+        expect_failure(CM_OUT_OF_MEMORY, "a shader of", status);
+    cm_executable_free(executable);
+    cm_program_free(program);
+    cm_context_free(context);
+    return !status;
+}
+
+/* In the smallest windows that hold what a kernel works on, most see several. */
+START_TEST(small_windows_agree_with_the_cpu)
+{
+    int64_t bytes = 256;
+    ck_assert(!fits_into(own, singles[_i], bytes));
+    while (!fits_into(own, singles[_i], bytes))
+        bytes += bytes / 4 / 256 * 256 + 256;
     expect_agreement(own, singles[_i]);
 }
 END_TEST
@@ -292,6 +356,7 @@ static TCase *minimum(void)
     TCase *test = tcase_create("minimum");
     tcase_add_checked_fixture(test, pretend_minimum, NULL);
     add_singles(test);
+    tcase_add_loop_test(test, small_windows_agree_with_the_cpu, 0, SINGLES);
     return test;
 }
 
