@@ -193,6 +193,17 @@ static int best_type(const VkPhysicalDeviceMemoryProperties *memory, VkMemoryPro
     return best;
 }
 
+/* Of one type that can be had in one piece. */
+static int64_t most_memory(VkPhysicalDevice physical, const VkPhysicalDeviceMemoryProperties *memory, uint32_t type)
+{
+    VkPhysicalDeviceMaintenance3Properties limits = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &limits};
+    VkDeviceSize heap = memory->memoryHeaps[memory->memoryTypes[type].heapIndex].size;
+    vkGetPhysicalDeviceProperties2(physical, &properties);
+    VkDeviceSize most = heap < limits.maxMemoryAllocationSize ? heap : limits.maxMemoryAllocationSize;
+    return most < INT64_MAX ? (int64_t)most : INT64_MAX;
+}
+
 /* Arrays lie in the device's own memory.  The host sees that, too, where it is the same memory, or a window that is large. */
 static const char *choose_memory(Device *device)
 {
@@ -213,6 +224,7 @@ static const char *choose_memory(Device *device)
     device->host_sees_all = both >= 0 && !device->is_minimal;
     device->device_memory = (uint32_t)(device->host_sees_all ? both : own);
     device->host_memory = (uint32_t)seen;
+    device->memory_bytes = most_memory(device->physical, &memory, device->device_memory);
     return NULL;
 }
 

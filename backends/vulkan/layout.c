@@ -429,5 +429,9 @@ const char *layout_plan(Arena *messages, Arena *arena, const Device *device, con
     }
     layout->table_offset = aligned(laying.value_bytes, 256);
     layout->bytes = layout->table_offset + layout->table.count * 4 + aligned(layout->row_bytes, 256);
+    if (!laying.reason && layout->bytes > device->memory_bytes)
+        laying.reason =
+            arena_printf(messages, "not enough memory: '%s' needs %lld bytes, and %s has %lld in one piece", plan->name,
+                         (long long)layout->bytes, device->properties.deviceName, (long long)device->memory_bytes);
     return laying.reason;
 }

@@ -40,6 +40,7 @@ struct Device {
     uint32_t family;                     /* of the queue */
     uint32_t device_memory, host_memory; /* types: of arrays, and of what the host and the device both see */
     bool host_sees_all;                  /* the host sees arrays, too */
+    int64_t memory_bytes;                /* the most that one instance can have */
     int64_t window_bytes;                /* the most that a shader sees through one window */
     int64_t row_alignment;               /* of rows of a table */
     VkQueue queue;
