@@ -149,6 +149,7 @@ void contract_finish_tile(Contract *contract)
     LLVMValueRef rows =
         contract_scale(cg, contract_split_size(cg, &schedule->rows, contract->tile_is_larger), schedule->row_inner);
     LLVMValueRef vectors = contract_split_size(cg, &schedule->columns, contract->panel_is_larger);
+    emit_forget_vectors(cg);
     Loop row = loop_begin(cg, codegen_i64(cg, 0), rows, 1, "tail_row");
     Loop column = loop_begin(cg, codegen_i64(cg, 0), vectors, 1, "tail_column");
     Point point;

@@ -212,6 +212,9 @@ LLVMValueRef emit_identity(Codegen *cg, KCombine combine, DType dtype, bool wide
 LLVMValueRef emit_intrinsic(Codegen *cg, const char *name, LLVMTypeRef overload, const LLVMValueRef *args, int count);
 LLVMValueRef emit_plain_intrinsic(Codegen *cg, const char *name, const LLVMValueRef *args, int count);
 void emit_prefetch(Codegen *cg, LLVMValueRef address); /* what will be read soon; it may lie anywhere */
+/* Where there are only 16 vector registers: none keeps its value here, so that what is needed behind, as constants are, takes
+ * none from the loop before. */
+void emit_forget_vectors(Codegen *cg);
 
 /* ---- contractions (contract.c) ----
  * Both return false, having emitted nothing, where the plain loops of loops.c should do it. */

@@ -102,6 +102,19 @@ void emit_prefetch(Codegen *cg, LLVMValueRef address)
     emit_intrinsic(cg, "llvm.prefetch", LLVMTypeOf(address), args, 4);
 }
 
+void emit_forget_vectors(Codegen *cg)
+{
+    Text clobbers = text_new(cg->arena);
+    if (cg->target->registers != 16)
+        return;
+    for (int i = 0; i < cg->target->registers; i++)
+        text_printf(&clobbers, "%s~{xmm%d}", i ? "," : "", i);
+    LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(cg->context), NULL, 0, false);
+    LLVMValueRef nothing =
+        LLVMGetInlineAsm(type, "", 0, clobbers.data, clobbers.length, true, false, LLVMInlineAsmDialectATT, false);
+    LLVMBuildCall2(cg->builder, type, nothing, NULL, 0, "");
+}
+
 LLVMValueRef emit_plain_intrinsic(Codegen *cg, const char *name, const LLVMValueRef *args, int count)
 {
     LLVMValueRef copy[8];

@@ -397,6 +397,13 @@ static int64_t schedule_most_rows(const Kernel *kernel, const ContractSchedule *
     return bytes && bytes % PAGE_BYTES == 0 ? MAX_ROWS_OF_SET : MAX_ROWS;
 }
 
+/* Rows that are neighbours in memory share lines and pages. */
+static bool rows_are_nearer(const ContractSchedule *a, const ContractSchedule *b)
+{
+    return a->row_axis >= 0 && b->row_axis >= 0 &&
+           llabs(load_coef(a, a->row_load, a->row_axis)) < llabs(load_coef(b, b->row_load, b->row_axis));
+}
+
 /* Completes a choice of axes and vectors; keeps it if it is the best so far. */
 static void schedule_try(const CpuTarget *target, const Kernel *kernel, ContractSchedule *trial, int vectors, bool nested,
                          ContractSchedule *best)
@@ -415,7 +422,8 @@ static void schedule_try(const CpuTarget *target, const Kernel *kernel, Contract
     schedule_assign_axes(trial);
     schedule_choose_packing(target, kernel, trial, nested);
     trial->cost = schedule_weigh(trial);
-    if ((best->cost < 0 || trial->cost < best->cost) && schedule_fits(trial)) {
+    bool better = best->cost < 0 || trial->cost < best->cost || (trial->cost == best->cost && rows_are_nearer(trial, best));
+    if (better && schedule_fits(trial)) {
         *best = *trial;
     }
 }
