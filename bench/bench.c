@@ -137,6 +137,7 @@ int main(int count, char **words)
         bench_precision(&bench, functions[i]);
     bench_derivatives(&bench);
     bench_compiling(&bench);
+    bench_device(&bench);
     cm_context_free(bench.context);
     return 0;
 }

@@ -2,7 +2,8 @@
  *
  *   bench.c    the list of benchmarks; those of kernels and compiling  derivative.c  those of derivatives, steps and peers
  *   kernel.c   a compiled entry with made-up values                    measure.c     medians of pairs, the lines printed
- *   probe.c    what the machine can do: multiplications, copies        peer.c        other programs that do the same step */
+ *   probe.c    what the machine can do: multiplications, copies        peer.c        other programs that do the same step
+ *   device.c   what a step costs on a Vulkan device besides the kernels */
 #ifndef CM_BENCH_BENCH_H
 #define CM_BENCH_BENCH_H
 
@@ -27,6 +28,8 @@ typedef struct Bench {
 
 bool is_wanted(const Bench *bench, const char *name);
 void bench_derivatives(const Bench *bench);
+void bench_device(const Bench *bench);
+double step_milliseconds(void *training);
 
 /* ---- failures end the program ---- */
 

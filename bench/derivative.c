@@ -117,7 +117,7 @@ static void bench_contest(const Bench *bench, const Contest *contest)
 
 /* ---- training steps ---- */
 
-static double step_milliseconds(void *training)
+double step_milliseconds(void *training)
 {
     cm_step step;
     cm_error *error;

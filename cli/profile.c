@@ -40,6 +40,20 @@ static void print_table(cm_profile_row *rows, size_t count)
         fprintf(stderr, "%5.1f %%  %10.3f ms  %zu more kernels\n", 100 * rest / total, 1e3 * rest, count - MOST_ROWS);
 }
 
+static void print_totals(const cm_context *context)
+{
+    cm_profile_totals totals;
+    if (cm_profile_total(context, &totals) || !totals.runs)
+        return;
+    double runs = (double)totals.runs;
+    fprintf(stderr,
+            "%lld runs on a device: %.1f submissions, %.1f us of the host, %.3f MB up and %.3f MB down each; kernels cannot do "
+            "with less than %.3f MB\n",
+            (long long)totals.runs, (double)totals.submissions / runs, 1e6 * totals.host_seconds / runs,
+            1e-6 * (double)totals.bytes_up / runs, 1e-6 * (double)totals.bytes_down / runs,
+            1e-6 * (double)totals.least_bytes / runs);
+}
+
 int save_profile(const Options *options, cm_context *context)
 {
     size_t count = 0;
@@ -51,6 +65,8 @@ int save_profile(const Options *options, cm_context *context)
         cm_profile_get(context, i, &rows[i]);
     if (rows && !options->quiet)
         print_table(rows, count);
+    if (!options->quiet)
+        print_totals(context);
     free(rows);
     if (make_parent_directories(options, options->profile) != STATUS_DONE)
         return STATUS_FAULT;

@@ -159,7 +159,7 @@ typedef enum StmtKind {
     STMT_let,     /* let pattern [: type] = value, or ~ value */
     STMT_var,     /* var name = value, or ~ value */
     STMT_assign,  /* name [op]= value, or ~ value */
-    STMT_for,     /* for pattern in value { body } */
+    STMT_for,     /* for pattern in value [, bound] { body } */
     STMT_while,   /* while value [, bound] { body } */
     STMT_expr,    /* value */
     STMT_require, /* require value, "message": checked at compile time */

@@ -16,7 +16,7 @@ typedef struct Loop {
     const Value *trip_tensor;
     ValueList items; /* known when compiling */
     bool known;
-    int64_t bound; /* of a while; 0 if there is none */
+    int64_t bound; /* 0 if there is none */
 } Loop;
 
 /* ---- unrolled ---- */
@@ -271,6 +271,7 @@ static void for_range(Elab *el, Loop *loop, const Expr *range)
         return;
     }
     int64_t first = loop->first->number.integer, count = end->number.integer - first;
+    count = loop->bound && count > loop->bound ? loop->bound : count;
     loop->trip = count > 0 ? count : 0;
     if (first < INT32_MIN || end->number.integer > INT32_MAX) {
         elab_error(el, DIAG_too_large, range->span, "the numbers of a loop are of type i32");
@@ -300,12 +301,23 @@ static void for_array(Elab *el, Loop *loop, const Value *array)
         run_rolled(el, loop);
 }
 
+/* False: it is no size. */
+static bool read_bound(Elab *el, Loop *loop)
+{
+    const Expr *bound = loop->stmt->bound;
+    return !bound || want_size(el, elab_eval(el, loop->env, bound), bound->span, "the bound of a loop", &loop->bound);
+}
+
 void elab_for(Elab *el, Env *env, const Stmt *stmt)
 {
     Loop loop = {.env = env, .stmt = stmt, .key = key_child(el, el->key, "for")};
     int before = el->errors;
     carry_find(el, env, stmt->body, &loop.assigned);
-    if (stmt->value->kind == EXPR_range) {
+    if (!read_bound(el, &loop)) {
+        before = -1;
+    } else if (stmt->bound && stmt->value->kind != EXPR_range) {
+        elab_error(el, DIAG_syntax, stmt->bound->span, "a bound is for loops over a range");
+    } else if (stmt->value->kind == EXPR_range) {
         for_range(el, &loop, stmt->value);
     } else {
         const Value *sequence = elab_eval(el, env, stmt->value);
@@ -329,7 +341,7 @@ void elab_while(Elab *el, Env *env, const Stmt *stmt)
 {
     Loop loop = {.env = env, .stmt = stmt, .key = key_child(el, el->key, "while"), .trip = -1};
     carry_find(el, env, stmt->body, &loop.assigned);
-    if (stmt->bound && !want_size(el, elab_eval(el, env, stmt->bound), stmt->bound->span, "the bound of a loop", &loop.bound))
+    if (!read_bound(el, &loop))
         return;
     if (!loop.assigned.count) {
         elab_error(el, DIAG_endless_loop, stmt->span, "this loop assigns no variable, so its condition never changes");

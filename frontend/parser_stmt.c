@@ -35,6 +35,19 @@ static Stmt *parse_let(Parser *parser)
     return stmt;
 }
 
+/* `, bound = N` of a loop, which may be left out */
+static void parse_bound(Parser *parser, Stmt *stmt)
+{
+    if (!parse_accept(parser, TOK_comma))
+        return;
+    const char *word = parse_expect_name(parser, "'bound = N'", NULL);
+    if (!parser->panicking && strcmp(word, "bound") != 0)
+        parse_fail(parser, DIAG_syntax, parse_span_of(parser, parse_ahead(parser, -1)), "expected 'bound = N', found '%s'",
+                   word);
+    parse_expect(parser, TOK_assign, "'=' and the greatest number of rounds");
+    stmt->bound = parse_value(parser);
+}
+
 static Stmt *parse_for(Parser *parser)
 {
     Stmt *stmt = parse_statement_node(parser, STMT_for);
@@ -48,6 +61,7 @@ static Stmt *parse_for(Parser *parser)
         parse_fail(parser, DIAG_syntax, stmt->value->a ? stmt->value->a->span : stmt->value->span,
                    "the range of a loop has two ends"))
         parse_hint(parser, "a loop is written 'for i in 0..n { ... }'");
+    parse_bound(parser, stmt);
     stmt->body = parse_block(parser, " of 'for'");
     return stmt;
 }
@@ -57,14 +71,7 @@ static Stmt *parse_while(Parser *parser)
     Stmt *stmt = parse_statement_node(parser, STMT_while);
     parse_advance(parser);
     stmt->value = parse_condition(parser, "while");
-    if (parse_accept(parser, TOK_comma)) {
-        const char *word = parse_expect_name(parser, "'bound = N'", NULL);
-        if (!parser->panicking && strcmp(word, "bound") != 0)
-            parse_fail(parser, DIAG_syntax, parse_span_of(parser, parse_ahead(parser, -1)), "expected 'bound = N', found '%s'",
-                       word);
-        parse_expect(parser, TOK_assign, "'=' and the greatest number of rounds");
-        stmt->bound = parse_value(parser);
-    }
+    parse_bound(parser, stmt);
     stmt->body = parse_block(parser, " of 'while'");
     return stmt;
 }

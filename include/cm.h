@@ -146,8 +146,16 @@ typedef struct cm_profile_row { /* a kernel, and the line of the program that it
 
 /* The rows that were launched, in the order of compiling; past the end CM_INVALID_ARGUMENT.  Call these while nothing runs. */
 CM_API cm_status cm_profile_get(const cm_context *context, size_t index, cm_profile_row *row);
+
+typedef struct cm_profile_totals { /* of the runs on devices that the host sends work to, which is Vulkan's */
+    int64_t runs, submissions;
+    double host_seconds; /* of the host's work for them, without waiting for the device */
+    int64_t bytes_up, bytes_down; /* to the device, and back */
+    int64_t least_bytes; /* that the kernels of these runs could not do without: each array written once and read once */
+} cm_profile_totals;
+CM_API cm_status cm_profile_total(const cm_context *context, cm_profile_totals *totals);
 /* A file for a viewer of traces, such as Perfetto: JSON, the launches (the first 262,144 of them) as `traceEvents`, the rows as
- * `kernels`. */
+ * `kernels`, the totals as `runs`. */
 CM_API cm_status cm_profile_save(cm_context *context, const char *path, cm_error **error);
 
 /* ---- arrays ---- */

@@ -153,3 +153,36 @@ bool plan_verify(const Plan *plan, DiagSink *diags)
 {
     return verify_places(plan, diags) && verify_steps(plan, &plan->steps, diags);
 }
+
+/* ---- traffic ---- */
+
+static int64_t turns_of(const Plan *plan, const PlanStep *step)
+{
+    if (step->kind != STEP_FOR || plan->buffers.items[step->trip].place != PLACE_CONSTANT)
+        return 1;
+    return *(const int32_t *)plan->buffers.items[step->trip].data;
+}
+
+/* A buffer counts where it is first met. */
+static int64_t least_of_steps(const Plan *plan, const PlanSteps *steps, int64_t turns, bool *met)
+{
+    int64_t bytes = 0;
+    for (int i = 0; steps && i < steps->list.count; i++) {
+        const PlanStep *step = &steps->list.items[i];
+        for (int k = 0; step->kind == STEP_LAUNCH && k < step->args.count; k++) {
+            const PlanBuffer *buffer = &plan->buffers.items[step->args.items[k]];
+            bool inside = buffer->place == PLACE_ARENA || buffer->place == PLACE_LANE;
+            bytes += met[step->args.items[k]] ? 0 : buffer->bytes * turns * (inside ? 2 : 1);
+            met[step->args.items[k]] = true;
+        }
+        int64_t inner = turns * turns_of(plan, step);
+        bytes += least_of_steps(plan, step->test, inner, met) + least_of_steps(plan, step->body, inner, met) +
+                 least_of_steps(plan, step->otherwise, inner, met);
+    }
+    return bytes;
+}
+
+int64_t plan_least_traffic(const Plan *plan)
+{
+    return least_of_steps(plan, &plan->steps, 1, arena_array(plan->arena, bool, plan->buffers.count + 1));
+}

@@ -76,6 +76,10 @@ static inline int64_t plan_peak(const Plan *plan)
     return plan->arena_bytes + plan->lanes * plan->lane_bytes;
 }
 
+/* Bytes that a run of these kernels cannot do without: inputs and constants that they read once, results written once, all else
+ * written once and read once, in each turn of a loop whose turns are known. */
+int64_t plan_least_traffic(const Plan *plan);
+
 void plan_print(const Plan *plan, Text *out);
 void plan_draw(const Plan *plan, Text *out);         /* an SVG picture: kernels, and the arrays that pass between them */
 bool plan_verify(const Plan *plan, DiagSink *diags); /* no two buffers that live at once overlap; args fit their kernels */

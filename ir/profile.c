@@ -14,6 +14,7 @@ struct Profile {
     int64_t start;
     ProfileEvent *events;
     atomic_llong event_count; /* also of those for which there was no room */
+    atomic_llong totals[PROFILE_TOTALS];
 };
 
 int64_t profile_now(void)
@@ -108,6 +109,7 @@ static ProfilePlan *add_plan(Arena *arena, const char *device, const Plan *plan)
     Adding adding = {
         arena, plan, rows, arena_array(arena, int, plan->launch_count), copy(arena, device), copy(arena, plan->name)};
     add_steps(&adding, &plan->steps);
+    rows->least_bytes = plan_least_traffic(plan);
     return rows;
 }
 
@@ -130,13 +132,23 @@ ProfilePlan *profile_add(Profile *profile, const char *device, const Plan *plan)
 
 /* ---- launches ---- */
 
-void profile_note(Profile *profile, ProfileRow *row, int lane, int64_t begin, int64_t end)
+void profile_note(Profile *profile, ProfileRow *row, int lane, bool goes_on, int64_t begin, int64_t end)
 {
-    atomic_fetch_add_explicit(&row->launches, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&row->launches, !goes_on, memory_order_relaxed);
     atomic_fetch_add_explicit(&row->nanoseconds, end - begin, memory_order_relaxed);
     long long place = atomic_fetch_add_explicit(&profile->event_count, 1, memory_order_relaxed);
     if (place < MOST_EVENTS)
         profile->events[place] = (ProfileEvent){row, lane, begin - profile->start, end - profile->start};
+}
+
+void profile_count(Profile *profile, ProfileTotal total, int64_t amount)
+{
+    atomic_fetch_add_explicit(&profile->totals[total], amount, memory_order_relaxed);
+}
+
+int64_t profile_total(const Profile *profile, ProfileTotal total)
+{
+    return atomic_load(&profile->totals[total]);
 }
 
 const ProfilePlan *profile_plans(const Profile *profile)

@@ -23,8 +23,9 @@ typedef struct ProfileRow {
     atomic_llong launches, nanoseconds;
 } ProfileRow;
 
-typedef struct ProfilePlan {
+typedef struct ProfilePlan { /* of a plan */
     struct ProfilePlan *next;
+    int64_t least_bytes; /* plan_least_traffic */
     ProfileRow *rows;
     int row_count;
     ProfileRow **launches; /* by step.launch */
@@ -36,8 +37,21 @@ void profile_free(Profile *profile);
 /* Rows for the launches of a plan; null if there is no memory.  They live as long as the profile. */
 ProfilePlan *profile_add(Profile *profile, const char *device, const Plan *plan);
 int64_t profile_now(void); /* nanoseconds */
-/* `lane` says what runs side by side: a thread, a queue. */
-void profile_note(Profile *profile, ProfileRow *row, int lane, int64_t begin, int64_t end);
+/* `lane` says what runs side by side: a thread, a queue.  `goes_on`: it is more of the launch that was noted last. */
+void profile_note(Profile *profile, ProfileRow *row, int lane, bool goes_on, int64_t begin, int64_t end);
+
+/* What running costs besides the kernels, on devices that the host sends work to. */
+typedef enum ProfileTotal {
+    PROFILE_RUNS,
+    PROFILE_SUBMISSIONS,
+    PROFILE_HOST_NANOSECONDS, /* without those spent waiting */
+    PROFILE_BYTES_UP,         /* to the device */
+    PROFILE_BYTES_DOWN,
+    PROFILE_LEAST_BYTES, /* that the kernels of these runs could not do without */
+    PROFILE_TOTALS
+} ProfileTotal;
+void profile_count(Profile *profile, ProfileTotal total, int64_t amount);
+int64_t profile_total(const Profile *profile, ProfileTotal total);
 
 /* Reading, by one thread, while nothing runs. */
 typedef struct ProfileEvent {

@@ -314,7 +314,7 @@ static void emit_contract(Fuse *fuse, const Group *group, FusedKernels *out)
     KInst product = {.op = OP_mul, .dtype = dtype, .arg = {a, b, -1}, .buffer = -1};
     KAcc acc = {.combine = K_SUM, .dtype = dtype, .value = fuse_push(&builder, product)};
     list_push(fuse->arena, &builder.stage->accs, acc);
-    bool plain = builder.stage->insts.count == 3 && (dtype == DT_f32 || dtype == DT_f64);
+    bool plain = builder.stage->insts.count == 3 && dtype_is_float(dtype);
     emit_epilogues(&builder, group, &result);
     Contraction roles;
     if (plain && (builder.stage->kind = K_STAGE_CONTRACT, !kernel_contraction(builder.kernel, builder.stage, &roles)))

@@ -42,6 +42,25 @@ cm_status cm_profile_get(const cm_context *context, size_t index, cm_profile_row
     return CM_OK;
 }
 
+cm_status cm_profile_total(const cm_context *context, cm_profile_totals *totals)
+{
+    if (!totals)
+        return CM_INVALID_ARGUMENT;
+    *totals = (cm_profile_totals){0};
+    if (!context || !context->profile)
+        return CM_INVALID_ARGUMENT;
+    const Profile *profile = context->profile;
+    *totals = (cm_profile_totals){
+        .runs = profile_total(profile, PROFILE_RUNS),
+        .submissions = profile_total(profile, PROFILE_SUBMISSIONS),
+        .host_seconds = 1e-9 * (double)profile_total(profile, PROFILE_HOST_NANOSECONDS),
+        .bytes_up = profile_total(profile, PROFILE_BYTES_UP),
+        .bytes_down = profile_total(profile, PROFILE_BYTES_DOWN),
+        .least_bytes = profile_total(profile, PROFILE_LEAST_BYTES),
+    };
+    return CM_OK;
+}
+
 /* ---- the trace ---- */
 
 static const char *place(Arena *arena, const char *file, int line)
@@ -66,6 +85,16 @@ static json_t *row_json(const cm_profile_row *row)
                      row->seconds, "bytes", (json_int_t)row->bytes, "flops", row->flops);
 }
 
+static json_t *totals_json(const cm_context *context)
+{
+    cm_profile_totals totals;
+    cm_profile_total(context, &totals);
+    return json_pack("{s:I, s:I, s:f, s:I, s:I, s:I}", "count", (json_int_t)totals.runs, "submissions",
+                     (json_int_t)totals.submissions, "host_seconds", totals.host_seconds, "bytes_up",
+                     (json_int_t)totals.bytes_up, "bytes_down", (json_int_t)totals.bytes_down, "least_bytes",
+                     (json_int_t)totals.least_bytes);
+}
+
 /* Null if there is no memory. */
 static json_t *trace_json(ApiCall *call)
 {
@@ -81,8 +110,9 @@ static json_t *trace_json(ApiCall *call)
     cm_profile_row row;
     for (size_t i = 0; whole && cm_profile_get(call->context, i, &row) == CM_OK; i++)
         whole = json_array_append_new(rows, row_json(&row)) == 0;
-    json_t *trace =
-        whole ? json_pack("{s:O, s:O, s:s}", "traceEvents", events, "kernels", rows, "displayTimeUnit", "ms") : NULL;
+    json_t *trace = whole ? json_pack("{s:O, s:O, s:o, s:s}", "traceEvents", events, "kernels", rows, "runs",
+                                      totals_json(call->context), "displayTimeUnit", "ms")
+                          : NULL;
     json_decref(events);
     json_decref(rows);
     return trace;

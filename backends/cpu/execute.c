@@ -178,7 +178,7 @@ static void run_launch(const Lane *lane, const PlanStep *step, bool alone)
     int64_t begin = profile ? profile_now() : 0;
     run_phases(lane, step, alone);
     if (profile)
-        profile_note(profile, executable->profile->launches[step->launch], lane->worker, begin, profile_now());
+        profile_note(profile, executable->profile->launches[step->launch], lane->worker, false, begin, profile_now());
 }
 
 /* ---- control ---- */

@@ -120,10 +120,25 @@ static VkResult note_times(Instance *instance, int64_t submitted)
             any = true;
             int64_t begun = (int64_t)(period * (double)((times[0] - first) & mask));
             int64_t ended = (int64_t)(period * (double)((times[1] - first) & mask));
-            profile_note(device->options.profile, recording->timed[i], 0, submitted + begun, submitted + ended);
+            const Timed *timed = &recording->timed[i];
+            profile_note(device->options.profile, timed->row, 0, timed->goes_on, submitted + begun, submitted + ended);
         }
     }
     return VK_SUCCESS;
+}
+
+/* Reading the clock of launches is part of the wait. */
+static VkResult wait(Instance *instance, int64_t submitted)
+{
+    Device *device = instance->executable->device;
+    int64_t begun = submitted ? profile_now() : 0;
+    VkResult result = vkWaitForFences(device->logical, 1, &instance->fence, VK_TRUE, UINT64_MAX);
+    if (!result)
+        result = vkResetFences(device->logical, 1, &instance->fence);
+    if (!result)
+        result = note_times(instance, submitted);
+    instance->waited += submitted ? profile_now() - begun : 0;
+    return result;
 }
 
 /* Submits the commands and waits for them. */
@@ -140,11 +155,7 @@ VkResult instance_submit(Instance *instance)
     pthread_mutex_lock(&device->queue_lock);
     VkResult result = vkQueueSubmit(device->queue, 1, &info, instance->fence);
     pthread_mutex_unlock(&device->queue_lock);
-    if (!result)
-        result = vkWaitForFences(device->logical, 1, &instance->fence, VK_TRUE, UINT64_MAX);
-    if (!result)
-        result = vkResetFences(device->logical, 1, &instance->fence);
-    return result ? result : note_times(instance, submitted);
+    return result ? result : wait(instance, submitted);
 }
 
 /* What is recorded next takes the place of what is submitted here. */
@@ -199,7 +210,7 @@ static VkResult dispatch_phase(Instance *instance, const Dispatch *dispatch, int
                               (VkDeviceSize)(executable->layout.control_offset + 4 * (dispatch->slot + SLOT_WORDS * phase)));
     if (timed) {
         record_time(recording, 1);
-        recording->timed[recording->timed_count++] = executable->profile->launches[launch];
+        recording->timed[recording->timed_count++] = (Timed){executable->profile->launches[launch], phase > 0};
     }
     return VK_SUCCESS;
 }

@@ -38,7 +38,8 @@ static const char copy_text[] = {
     "  int from = base_of(%d) + number, to = base_of(%d) + place, unit = base_of(%d);\n"
     "  bool zero = base_of(%d) != 0;\n"
     "  if (unit == 32) put_u32_%d(to, zero ? 0u : get_u32_%d(from));\n"
-    "  else put_bits_%d(to, unit, zero ? 0u : bits_at_%d(from, unit));\n"
+    "  else if (unit == 16) put_bits16_%d(to, zero ? 0u : bits16_at_%d(from));\n"
+    "  else put_bits8_%d(to, zero ? 0u : bits8_at_%d(from));\n"
     "}\n"};
 
 void control_print(const Device *device, ControlKind kind, const unsigned char *window, Text *out)
@@ -55,6 +56,6 @@ void control_print(const Device *device, ControlKind kind, const unsigned char *
     } else {
         int from = window[COPY_ARG_FROM], to = window[COPY_ARG_TO];
         text_printf(out, copy_text, GROUP_THREADS, COPY_COUNT, COPY_RANK, COPY_DIMS, COPY_DIMS + 1, COPY_FROM, COPY_TO,
-                    COPY_UNIT, COPY_ZERO, to, from, to, from);
+                    COPY_UNIT, COPY_ZERO, to, from, to, from, to, from);
     }
 }

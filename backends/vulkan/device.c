@@ -3,15 +3,17 @@
  * CM_VULKAN_DEVICE chooses among several devices by a part of the name; else the first discrete one is taken, then integrated,
  * virtual, and those that are processors.  CM_VULKAN_MINIMUM=1 makes it pretend to have no more than Vulkan 1.1 guarantees: no
  * f64, no i64, no clock, windows of 128 MiB, memory that the host does not see; CM_VULKAN_WINDOW=BYTES, windows of no more than
- * that.  CM_VULKAN_VALIDATE=1 switches the
- * Khronos validation layer on, hazards of memory included; its messages go to the context's log, and each makes the run fail
- * that it came from. */
+ * that.  CM_VULKAN_WITHOUT=LIST leaves features unused: f64, i64, storage16, storage8, subgroups.  CM_VULKAN_VALIDATE=1
+ * switches the Khronos validation layer on, hazards of memory included; its messages go to the context's log, and each makes
+ * the run fail that it came from. */
 #include "backends/vulkan/vulkan_internal.h"
 
 #include "base/cache.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { MOST_DEVICES = 16 }; /* that are looked at */
 
 enum {                          /* what every device has */
        MINIMUM_RANGE = 1 << 27, /* of a storage buffer */
@@ -139,8 +141,8 @@ static int preference(VkPhysicalDeviceType type)
 static const char *choose_physical(Arena *arena, Device *device)
 {
     const char *wanted = getenv("CM_VULKAN_DEVICE");
-    VkPhysicalDevice list[16];
-    uint32_t count = 16, family, clock_bits;
+    VkPhysicalDevice list[MOST_DEVICES];
+    uint32_t count = MOST_DEVICES, family, clock_bits;
     int best = 0;
     VkResult result = vkEnumeratePhysicalDevices(device->instance, &count, list);
     if (result && result != VK_INCOMPLETE)
@@ -230,20 +232,66 @@ static const char *choose_memory(Device *device)
 
 /* ---- the logical device ---- */
 
+/* A feature that is used where the device has it, unless the user or the pretended minimum says no. */
+static bool may_use(const Device *device, const char *name)
+{
+    const char *list = getenv("CM_VULKAN_WITHOUT");
+    size_t length = strlen(name);
+    for (const char *at = list; at && *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ','))
+        if (strcspn(at, ",") == length && strncmp(at, name, length) == 0)
+            return false;
+    return !device->is_minimal;
+}
+
+static bool has_extension(VkPhysicalDevice physical, const char *name)
+{
+    VkExtensionProperties list[512];
+    uint32_t count = sizeof list / sizeof *list;
+    if (vkEnumerateDeviceExtensionProperties(physical, NULL, &count, list) < 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(list[i].extensionName, name) == 0)
+            return true;
+    return false;
+}
+
+static bool subgroups_fold(VkPhysicalDevice physical)
+{
+    const VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
+    VkPhysicalDeviceSubgroupProperties groups = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &groups};
+    vkGetPhysicalDeviceProperties2(physical, &properties);
+    return (groups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (groups.supportedOperations & needed) == needed;
+}
+
 static const char *open_logical(Arena *arena, Device *device)
 {
-    VkPhysicalDeviceFeatures has;
-    vkGetPhysicalDeviceFeatures(device->physical, &has);
-    if (!device->is_minimal)
-        device->features = (VkPhysicalDeviceFeatures){.shaderFloat64 = has.shaderFloat64, .shaderInt64 = has.shaderInt64};
+    static const char *const extensions[] = {VK_KHR_8BIT_STORAGE_EXTENSION_NAME};
+    bool may_store_8 = may_use(device, "storage8") && has_extension(device->physical, extensions[0]);
+    VkPhysicalDevice8BitStorageFeatures eight = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES};
+    VkPhysicalDevice16BitStorageFeatures sixteen = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES,
+                                                    .pNext = may_store_8 ? &eight : NULL};
+    VkPhysicalDeviceFeatures2 has = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &sixteen};
+    vkGetPhysicalDeviceFeatures2(device->physical, &has);
+    device->features.shaderFloat64 = has.features.shaderFloat64 && may_use(device, "f64");
+    device->features.shaderInt64 = has.features.shaderInt64 && may_use(device, "i64");
+    device->stores_16 = sixteen.storageBuffer16BitAccess && may_use(device, "storage16");
+    device->stores_8 = may_store_8 && eight.storageBuffer8BitAccess;
+    device->subgroups_fold = may_use(device, "subgroups") && subgroups_fold(device->physical);
+    eight = (VkPhysicalDevice8BitStorageFeatures){.sType = eight.sType, .storageBuffer8BitAccess = device->stores_8};
+    sixteen = (VkPhysicalDevice16BitStorageFeatures){
+        .sType = sixteen.sType, .pNext = device->stores_8 ? &eight : NULL, .storageBuffer16BitAccess = device->stores_16};
     float priority = 1;
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = device->family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+                               .pNext = &sixteen,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
+                               .enabledExtensionCount = device->stores_8,
+                               .ppEnabledExtensionNames = extensions,
                                .pEnabledFeatures = &device->features};
     VkResult result = vkCreateDevice(device->physical, &info, NULL, &device->logical);
     if (result)
@@ -324,6 +372,22 @@ static const char *make_common(Arena *arena, Device *device)
     if (!result)
         result = open_pipelines(arena, device);
     return result ? device_reason(arena, "the device does not open", result) : NULL;
+}
+
+const char *device_others(Arena *arena, const Device *device)
+{
+    VkPhysicalDevice list[MOST_DEVICES];
+    uint32_t count = MOST_DEVICES;
+    Text others = text_new(arena);
+    if (vkEnumeratePhysicalDevices(device->instance, &count, list) < 0)
+        return "";
+    for (uint32_t i = 0; i < count; i++) {
+        VkPhysicalDeviceProperties properties;
+        vkGetPhysicalDeviceProperties(list[i], &properties);
+        if (list[i] != device->physical)
+            text_printf(&others, "%s%s", others.length ? ", " : "", properties.deviceName);
+    }
+    return others.data;
 }
 
 const char *device_open(Arena *arena, Device *device)

@@ -224,10 +224,10 @@ static const char *check_memory(Arena *arena, const Plan *plan, void *const *inp
 
 static VkResult run_plan(Instance *instance)
 {
+    instance->submissions = 0;
     instance_move(instance, true);
     if (instance->is_whole)
         return instance_submit(instance);
-    instance->submissions = 0;
     VkResult result = instance_record_transfers(instance, true);
     if (!result)
         result = run_steps(instance, instance->executable->layout.steps);
@@ -238,12 +238,29 @@ static VkResult run_plan(Instance *instance)
     return result ? result : last;
 }
 
+static void count_run(const Instance *instance, int64_t begun)
+{
+    const Executable *executable = instance->executable;
+    Profile *profile = executable->device->options.profile;
+    int64_t moved[2] = {0};
+    for (int i = 0; i < instance->transfer_count; i++)
+        moved[instance->transfers[i].up] += instance->transfers[i].bytes;
+    profile_count(profile, PROFILE_RUNS, 1);
+    profile_count(profile, PROFILE_SUBMISSIONS, instance->submissions);
+    profile_count(profile, PROFILE_HOST_NANOSECONDS, profile_now() - begun - instance->waited);
+    profile_count(profile, PROFILE_BYTES_UP, moved[1]);
+    profile_count(profile, PROFILE_BYTES_DOWN, moved[0]);
+    profile_count(profile, PROFILE_LEAST_BYTES, executable->profile->least_bytes);
+}
+
 const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs,
                                const bool *resident)
 {
     const Plan *plan = instance->executable->plan;
     Device *device = instance->executable->device;
     int messages = atomic_load(&device->messages);
+    int64_t begun = instance->executable->profile ? profile_now() : 0;
+    instance->waited = 0;
     const char *reason = check_memory(arena, plan, inputs, outputs);
     if (reason)
         return reason;
@@ -255,6 +272,8 @@ const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *in
     if (atomic_load(&device->messages) != messages)
         return arena_printf(arena, "the validation layer had something to say of '%s': the log has it", plan->name);
     instance_move(instance, false);
+    if (begun)
+        count_run(instance, begun);
     return NULL;
 }
 

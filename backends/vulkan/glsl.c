@@ -399,7 +399,51 @@ static void print_shared_sums(GlslPrinter *printer, const KStage *stage, int num
         glsl_line(printer, "shared %s t%d_%d[%d];", acc_type(&stage->accs.items[i]), number, i, GROUP_THREADS);
 }
 
-/* Each thread has its part of the terms, then halves are added to halves: in an order that the kernel alone determines. */
+/* Whether subgroups fold it: their maximum is not ours where there are nan, and not all of them know i64. */
+static bool subgroups_fold(const GlslPrinter *printer, const KAcc *acc)
+{
+    bool sums = acc->combine == K_SUM || acc->combine == K_PROD;
+    return printer->device->subgroups_fold && acc->dtype != DT_i64 && (sums || !dtype_is_float(acc->dtype));
+}
+
+/* The first thread of each subgroup has what all of it have, and writes it to a place of its own. */
+static void print_fold_by_subgroups(GlslPrinter *printer, const KAcc *acc, int number, int i)
+{
+    static const char *const names[] = {
+        [K_SUM] = "subgroupAdd", [K_PROD] = "subgroupMul", [K_MAX] = "subgroupMax", [K_MIN] = "subgroupMin"};
+    char into[16], value[48];
+    glsl_line(printer, "s%d = %s(s%d);", i, names[acc->combine], i);
+    glsl_line(printer, "if (subgroupElect())");
+    glsl_line(printer, "  t%d_%d[gl_SubgroupID] = s%d;", number, i, i);
+    glsl_line(printer, "barrier();");
+    glsl_open(printer, "if (thread == 0)");
+    glsl_line(printer, "s%d = t%d_%d[0];", i, number, i);
+    glsl_open(printer, "for (int part = 1; part < int(gl_NumSubgroups); part++)");
+    snprintf(into, sizeof into, "s%d", i);
+    snprintf(value, sizeof value, "t%d_%d[part]", number, i);
+    print_combine(printer, acc, into, value);
+    glsl_close(printer);
+    glsl_close(printer);
+}
+
+/* Halves are added to halves. */
+static void print_fold_by_halves(GlslPrinter *printer, const KAcc *acc, int number, int i)
+{
+    char into[48], value[64];
+    snprintf(into, sizeof into, "t%d_%d[thread]", number, i);
+    glsl_line(printer, "%s = s%d;", into, i);
+    for (int half = GROUP_THREADS / 2; half; half /= 2) {
+        glsl_line(printer, "barrier();");
+        snprintf(value, sizeof value, "t%d_%d[thread + %d]", number, i, half);
+        glsl_open(printer, "if (thread < %d)", half);
+        print_combine(printer, acc, into, value);
+        glsl_close(printer);
+    }
+    glsl_line(printer, "if (thread == 0)");
+    glsl_line(printer, "  s%d = t%d_%d[0];", i, number, i);
+}
+
+/* Each thread has its part of the terms; then theirs are put together, in an order that kernel and device determine. */
 static void print_shared_out(GlslPrinter *printer, const KStage *stage, int number)
 {
     const Kernel *kernel = printer->kernel;
@@ -411,22 +455,11 @@ static void print_shared_out(GlslPrinter *printer, const KStage *stage, int numb
     print_accumulation(printer, stage);
     glsl_close(printer);
     glsl_line(printer, "barrier();");
-    for (int i = 0; i < stage->accs.count; i++)
-        glsl_line(printer, "t%d_%d[thread] = s%d;", number, i, i);
-    for (int half = GROUP_THREADS / 2; half; half /= 2) {
-        glsl_line(printer, "barrier();");
-        glsl_open(printer, "if (thread < %d)", half);
-        for (int i = 0; i < stage->accs.count; i++) {
-            char into[48], value[64];
-            snprintf(into, sizeof into, "t%d_%d[thread]", number, i);
-            snprintf(value, sizeof value, "t%d_%d[thread + %d]", number, i, half);
-            print_combine(printer, &stage->accs.items[i], into, value);
-        }
-        glsl_close(printer);
+    for (int i = 0; i < stage->accs.count; i++) {
+        const KAcc *acc = &stage->accs.items[i];
+        (subgroups_fold(printer, acc) ? print_fold_by_subgroups : print_fold_by_halves)(printer, acc, number, i);
     }
     glsl_open(printer, "if (thread == 0)");
-    for (int i = 0; i < stage->accs.count; i++)
-        glsl_line(printer, "s%d = t%d_%d[0];", i, number, i);
     glsl_tail(printer, stage);
     glsl_close(printer);
 }
@@ -494,7 +527,7 @@ static void print_rows(GlslPrinter *printer, const Phase *phase)
 void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
                 Text *out)
 {
-    GlslPrinter printer = {.arena = arena, .kernel = kernel, .window = window, .out = out};
+    GlslPrinter printer = {.arena = arena, .device = device, .kernel = kernel, .window = window, .out = out};
     int args = argument_count(kernel);
     glsl_prelude(device, window ? windows_count(window, args + 1) : 1, args + 1, glsl_uses(kernel, DT_f64),
                  glsl_uses(kernel, DT_i64), out);

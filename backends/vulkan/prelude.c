@@ -9,33 +9,22 @@ typedef struct Part {
 
 /* Elements as a window shows them; # is its number. */
 static const Part memory_parts[] = {
-    {0, 0,
-     "layout(set = 0, binding = #) buffer Memory_# { uint words_#[]; };\n"
-     "uint bits_at_#(int i, int width) {\n"
-     "  int each = 32 / width;\n"
-     "  return (words_#[i / each] >> uint(i % each * width)) & ((1u << uint(width)) - 1u);\n"
-     "}\n"
-     "void put_bits_#(int i, int width, uint bits) {\n"
-     "  int each = 32 / width;\n"
-     "  uint shift = uint(i % each * width);\n"
-     "  atomicAnd(words_#[i / each], ~(((1u << uint(width)) - 1u) << shift));\n"
-     "  atomicOr(words_#[i / each], bits << shift);\n"
-     "}\n"},
+    {0, 0, "layout(set = 0, binding = #) buffer Memory_# { uint words_#[]; };\n"},
     {0, 0,
      "float get_f32_#(int i) { return uintBitsToFloat(words_#[i]); }\n"
-     "float get_f16_#(int i) { return f16_of_bits(bits_at_#(i, 16)); }\n"
-     "float get_bf16_#(int i) { return bf16_of_bits(bits_at_#(i, 16)); }\n"
+     "float get_f16_#(int i) { return f16_of_bits(bits16_at_#(i)); }\n"
+     "float get_bf16_#(int i) { return bf16_of_bits(bits16_at_#(i)); }\n"
      "int get_i32_#(int i) { return int(words_#[i]); }\n"
      "uint get_u32_#(int i) { return words_#[i]; }\n"
-     "bool get_bool_#(int i) { return bits_at_#(i, 8) != 0u; }\n"
-     "uint get_u8_#(int i) { return bits_at_#(i, 8); }\n"
+     "bool get_bool_#(int i) { return bits8_at_#(i) != 0u; }\n"
+     "uint get_u8_#(int i) { return bits8_at_#(i); }\n"
      "void put_f32_#(int i, float x) { words_#[i] = floatBitsToUint(x); }\n"
-     "void put_f16_#(int i, float x) { put_bits_#(i, 16, bits_of_f16(x)); }\n"
-     "void put_bf16_#(int i, float x) { put_bits_#(i, 16, bits_of_bf16(x)); }\n"
+     "void put_f16_#(int i, float x) { put_bits16_#(i, bits_of_f16(x)); }\n"
+     "void put_bf16_#(int i, float x) { put_bits16_#(i, bits_of_bf16(x)); }\n"
      "void put_i32_#(int i, int x) { words_#[i] = uint(x); }\n"
      "void put_u32_#(int i, uint x) { words_#[i] = x; }\n"
-     "void put_bool_#(int i, bool x) { put_bits_#(i, 8, uint(x)); }\n"
-     "void put_u8_#(int i, uint x) { put_bits_#(i, 8, x & 255u); }\n"},
+     "void put_bool_#(int i, bool x) { put_bits8_#(i, uint(x)); }\n"
+     "void put_u8_#(int i, uint x) { put_bits8_#(i, x & 255u); }\n"},
     {1, 0,
      "double get_f64_#(int i) { return packDouble2x32(uvec2(words_#[2 * i], words_#[2 * i + 1])); }\n"
      "void put_f64_#(int i, double x) {\n"
@@ -50,6 +39,23 @@ static const Part memory_parts[] = {
      "  words_#[2 * i] = uint(bits.x);\n"
      "  words_#[2 * i + 1] = uint(bits.y);\n"
      "}\n"},
+};
+
+/* Bits narrower than a word: where the device stores them, and where it does not, cut out of words. */
+static const char *const narrow_parts[] = {
+    "layout(set = 0, binding = #) buffer Narrow@_# { uint@_t narrow@_#[]; };\n"
+    "uint bits@_at_#(int i) { return uint(narrow@_#[i]); }\n"
+    "void put_bits@_#(int i, uint bits) { narrow@_#[i] = uint@_t(bits); }\n",
+    "uint bits@_at_#(int i) {\n"
+    "  const int each = 32 / @;\n"
+    "  return (words_#[i / each] >> uint(i % each * @)) & ((1u << @) - 1u);\n"
+    "}\n"
+    "void put_bits@_#(int i, uint bits) {\n"
+    "  const int each = 32 / @;\n"
+    "  uint shift = uint(i % each * @);\n"
+    "  atomicAnd(words_#[i / each], ~(((1u << @) - 1u) << shift));\n"
+    "  atomicOr(words_#[i / each], bits << shift);\n"
+    "}\n",
 };
 
 static const Part parts[] = {
@@ -172,14 +178,30 @@ static void print_fused(const char *type, const char *split, bool fused, Text *o
                 type, type, split, split, type, type, type);
 }
 
+/* # is the number of the window, @ a number of bits. */
+static void put_text(const char *text, int window, int bits, Text *out)
+{
+    for (; *text; text++)
+        if (*text == '#' || *text == '@')
+            text_printf(out, "%d", *text == '#' ? window : bits);
+        else
+            text_printf(out, "%c", *text);
+}
+
 static void put_parts(const Part *part, size_t count, bool f64, bool i64, int window, Text *out)
 {
     for (; count; count--, part++)
-        for (const char *text = part->text; *text && (!part->f64 || f64) && (!part->i64 || i64); text++)
-            if (*text == '#')
-                text_printf(out, "%d", window);
-            else
-                text_printf(out, "%c", *text);
+        if ((!part->f64 || f64) && (!part->i64 || i64))
+            put_text(part->text, window, 0, out);
+}
+
+/* The first part is the words; what is cut out of them comes behind. */
+static void put_window(const Device *device, bool f64, bool i64, int window, Text *out)
+{
+    put_parts(memory_parts, 1, f64, i64, window, out);
+    put_text(narrow_parts[!device->stores_16], window, 16, out);
+    put_text(narrow_parts[!device->stores_8], window, 8, out);
+    put_parts(memory_parts + 1, sizeof memory_parts / sizeof *memory_parts - 1, f64, i64, window, out);
 }
 
 void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64, Text *out)
@@ -187,6 +209,12 @@ void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64
     text_puts(out, "#version 450\n");
     if (i64)
         text_puts(out, "#extension GL_ARB_gpu_shader_int64 : require\n");
+    if (device->subgroups_fold)
+        text_puts(out, "#extension GL_KHR_shader_subgroup_arithmetic : require\n");
+    if (device->stores_16)
+        text_puts(out, "#extension GL_EXT_shader_16bit_storage : require\n");
+    if (device->stores_8)
+        text_puts(out, "#extension GL_EXT_shader_8bit_storage : require\n");
     text_printf(out,
                 "layout(set = 0, binding = %d) uniform Row { ivec4 row[%d]; };\n"
                 "layout(push_constant) uniform Turn { int turn; };\n"
@@ -194,7 +222,7 @@ void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64
                 MOST_WINDOWS, (row + 3) / 4);
     put_parts(parts, sizeof parts / sizeof *parts, f64, i64, 0, out);
     for (int window = 0; window < windows; window++)
-        put_parts(memory_parts, sizeof memory_parts / sizeof *memory_parts, f64, i64, window, out);
+        put_window(device, f64, i64, window, out);
     print_fused("float", "4097.0", device->fuses, out);
     if (f64)
         print_fused("double", "134217729.0lf", device->fuses, out);

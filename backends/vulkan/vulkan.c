@@ -31,12 +31,21 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
 
 static const char *vulkan_describe(Device *device, Arena *arena)
 {
-    uint32_t version = device->properties.apiVersion;
-    return arena_printf(arena, "vulkan: %s, Vulkan %u.%u, %s%s, %s, arrays of up to %lld MiB", device->properties.deviceName,
-                        VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version),
-                        device->features.shaderFloat64 ? "f64" : "no f64", device->features.shaderInt64 ? ", i64" : ", no i64",
-                        device->host_sees_all ? "memory shared with the host" : "memory of its own",
-                        (long long)(device->window_bytes >> 20));
+    const VkPhysicalDeviceProperties *properties = &device->properties;
+    const char *others = device_others(arena, device);
+    Text text = text_new(arena);
+    text_printf(&text, "vulkan: %s, Vulkan %u.%u", properties->deviceName, VK_API_VERSION_MAJOR(properties->apiVersion),
+                VK_API_VERSION_MINOR(properties->apiVersion));
+    text_printf(&text, ", %s, %s", device->features.shaderFloat64 ? "f64" : "no f64",
+                device->features.shaderInt64 ? "i64" : "no i64");
+    text_printf(&text, "%s%s%s", device->stores_16 ? ", 16-bit storage" : "", device->stores_8 ? ", 8-bit storage" : "",
+                device->subgroups_fold ? ", subgroups" : "");
+    text_printf(&text, ", %s, up to %lld MiB, arrays of up to %lld MiB",
+                device->host_sees_all ? "memory shared with the host" : "memory of its own",
+                (long long)(device->memory_bytes >> 20), (long long)(device->window_bytes >> 20));
+    if (*others)
+        text_printf(&text, "; CM_VULKAN_DEVICE can choose another: %s", others);
+    return text.data;
 }
 
 static void vulkan_close(Device *device)

@@ -33,6 +33,8 @@ struct Device {
     VkPhysicalDevice physical;
     VkPhysicalDeviceProperties properties;
     VkPhysicalDeviceFeatures features; /* those that are used */
+    bool subgroups_fold;               /* by arithmetic */
+    bool stores_16, stores_8;          /* numbers of so many bits, alone */
     bool fuses;                        /* fma rounds once; processors that stand in for a GPU round the product, too */
     bool is_minimal;                   /* it pretends to have no more than every device must have */
     uint32_t clock_bits;               /* of timestamps of the queue; 0: it has none */
@@ -54,6 +56,7 @@ struct Device {
 
 const char *device_open(Arena *arena, Device *device); /* fills what is empty; close it also after a failure */
 void device_close(Device *device);
+const char *device_others(Arena *arena, const Device *device); /* names of those that were not chosen */
 /* The reason for a result that is none of success, as "what: VK_ERROR_..". */
 const char *device_reason(Arena *arena, const char *what, VkResult result);
 
@@ -92,6 +95,7 @@ bool glsl_uses(const Kernel *kernel, DType dtype); /* in memory or in values; su
 /* What prints parts of a shader; lines are indented by depth. */
 typedef struct GlslPrinter {
     Arena *arena;
+    const Device *device;
     const Kernel *kernel;
     const unsigned char *window; /* by argument; or null */
     Text *out;
@@ -248,11 +252,16 @@ typedef struct Transfer {           /* of an array of the host */
 
 enum { MOST_RECORDINGS = 256 }; /* of a submission */
 
+typedef struct Timed { /* a dispatch of a launch */
+    ProfileRow *row;
+    bool goes_on; /* it is not the launch's first */
+} Timed;
+
 typedef struct Recording { /* a command buffer */
     VkCommandBuffer commands;
-    int count;          /* of commands */
-    VkQueryPool clock;  /* of launches, if they are timed: a query before and one behind each */
-    ProfileRow **timed; /* the rows of the launches that are recorded */
+    int count;         /* of commands */
+    VkQueryPool clock; /* of launches, if they are timed: a query before and one behind each dispatch */
+    Timed *timed;      /* those that are recorded */
     int timed_count;
 } Recording;
 
@@ -270,6 +279,7 @@ struct Instance {
     bool is_submitted; /* what is recorded next takes their place */
     VkFence fence;
     int submissions; /* of the present run */
+    int64_t waited;  /* nanoseconds of the present run */
     bool is_whole;   /* the commands are those of a whole run, with the transfers that are recorded */
 
     Transfer *transfers, *recorded_transfers;

@@ -101,6 +101,9 @@ START_TEST(nothing_is_timed_unasked)
     ck_assert_int_eq(cm_profile_get(context, 0, &row), CM_INVALID_ARGUMENT);
     ck_assert_int_eq(cm_profile_get(context, 0, NULL), CM_INVALID_ARGUMENT);
     ck_assert_int_eq(cm_profile_get(NULL, 0, &row), CM_INVALID_ARGUMENT);
+    cm_profile_totals totals;
+    ck_assert_int_eq(cm_profile_total(context, &totals), CM_INVALID_ARGUMENT);
+    ck_assert_int_eq(cm_profile_total(context, NULL), CM_INVALID_ARGUMENT);
     expect_failure(CM_INVALID_ARGUMENT, "without a profile", cm_profile_save(context, "trace.json", &error));
     expect_failure(CM_INVALID_ARGUMENT, "null", cm_profile_save(NULL, "trace.json", &error));
     cm_context_free(context);

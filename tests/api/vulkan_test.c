@@ -169,6 +169,42 @@ START_TEST(singles_agree_with_the_cpu)
 }
 END_TEST
 
+/* Submissions of `SEEDS` runs. */
+static int64_t submissions_of(const char *entry)
+{
+    cm_error *error;
+    cm_context *context;
+    cm_context_options options = {.size = sizeof options, .threads = 1, .cache_directory = "", .profile = 1};
+    cm_profile_totals totals;
+    expect_ok(cm_context_create(&options, &context, &error));
+    cm_program *program = test_file(context, own, NULL);
+    cm_executable *executable = compile_for(program, entry, "vulkan");
+    for (int seed = 0; seed < SEEDS; seed++) {
+        cm_array out[MOST_RESULTS];
+        size_t count = run_with(executable, seed, out);
+        for (size_t i = 0; i < count; i++)
+            free(out[i].data);
+    }
+    ck_assert_int_eq(cm_profile_total(context, &totals), CM_OK);
+    ck_assert_int_eq(totals.runs, SEEDS);
+    ck_assert(totals.host_seconds > 0 && totals.bytes_up > 0 && totals.bytes_down > 0 && totals.least_bytes > 0);
+    cm_executable_free(executable);
+    cm_program_free(program);
+    cm_context_free(context);
+    return totals.submissions;
+}
+
+START_TEST(the_host_asks_only_where_it_must)
+{
+    ck_assert_int_eq(submissions_of("matrices"), SEEDS);
+    ck_assert_int_eq(submissions_of("branches"), SEEDS);
+    ck_assert_int_eq(submissions_of("bounded"), SEEDS);
+    ck_assert_int_eq(submissions_of("drawn_lengths"), SEEDS);
+    ck_assert_int_gt(submissions_of("unbounded"), SEEDS);
+    ck_assert_int_gt(submissions_of("long_drawn_length"), SEEDS);
+}
+END_TEST
+
 /* Whether it compiles for a device with windows of so many bytes; if not, it says why. */
 static bool fits_into(const char *path, const char *entry, int64_t bytes)
 {
@@ -347,6 +383,7 @@ static TCase *vulkan(void)
     tcase_add_checked_fixture(test, watch_vulkan, NULL);
     tcase_add_loop_test(test, shaders_are_valid, 0, DOUBLES + SINGLES);
     tcase_add_loop_test(test, doubles_agree_with_the_cpu, 0, DOUBLES);
+    tcase_add_test(test, the_host_asks_only_where_it_must);
     add_singles(test);
     return test;
 }
