@@ -539,7 +539,7 @@ static bool check_tapes(const Frame *f, const Loop *loop)
     if (!loop->indexed && !node->attr[0].items[0]) {
         diag_report(f->jvp.diags, DIAG_unbounded_reverse, node->span,
                     "the gradient of this loop needs to know how many turns it takes at most");
-        diag_note(f->jvp.diags, (Span){0}, "write `while condition, bound = N { ... }`");
+        diag_note(f->jvp.diags, (Span){0}, "write `while condition, bound = N { ... }` or `for i in a..b, bound = N { ... }`");
         return false;
     }
     for (int i = 0; i < loop->carry_count; i++) {
