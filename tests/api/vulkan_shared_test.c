@@ -174,7 +174,7 @@ START_TEST(processes_share_a_device)
             continue;
         Results got;
         run_with_cache(got);
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "results%d", i);
         FILE *file = fopen(name, "wb");
         _exit(!file || fwrite(got, sizeof got, 1, file) != 1 || fclose(file));
@@ -187,7 +187,7 @@ START_TEST(processes_share_a_device)
     run_with_cache(wanted);
     for (int i = 0; i < USERS; i++) {
         Results got;
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "results%d", i);
         FILE *file = fopen(name, "rb");
         ck_assert_ptr_nonnull(file);
