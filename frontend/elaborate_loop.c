@@ -315,8 +315,6 @@ void elab_for(Elab *el, Env *env, const Stmt *stmt)
     carry_find(el, env, stmt->body, &loop.assigned);
     if (!read_bound(el, &loop)) {
         before = -1;
-    } else if (stmt->bound && stmt->value->kind != EXPR_range) {
-        elab_error(el, DIAG_syntax, stmt->bound->span, "a bound is for loops over a range");
     } else if (stmt->value->kind == EXPR_range) {
         for_range(el, &loop, stmt->value);
     } else {

@@ -61,6 +61,8 @@ static Stmt *parse_for(Parser *parser)
         parse_fail(parser, DIAG_syntax, stmt->value->a ? stmt->value->a->span : stmt->value->span,
                    "the range of a loop has two ends"))
         parse_hint(parser, "a loop is written 'for i in 0..n { ... }'");
+    if (parse_at(parser, TOK_comma) && stmt->value->kind != EXPR_range)
+        parse_fail(parser, DIAG_syntax, stmt->value->span, "a bound is for loops over a range");
     parse_bound(parser, stmt);
     stmt->body = parse_block(parser, " of 'for'");
     return stmt;

@@ -182,7 +182,7 @@ static int64_t least_of_steps(const Plan *plan, const PlanSteps *steps, int64_t 
     return bytes;
 }
 
-int64_t plan_least_traffic(const Plan *plan)
+int64_t plan_least_traffic(Arena *scratch, const Plan *plan)
 {
-    return least_of_steps(plan, &plan->steps, 1, arena_array(plan->arena, bool, plan->buffers.count + 1));
+    return least_of_steps(plan, &plan->steps, 1, arena_array(scratch, bool, plan->buffers.count + 1));
 }

@@ -78,7 +78,7 @@ static inline int64_t plan_peak(const Plan *plan)
 
 /* Bytes that a run of these kernels cannot do without: inputs and constants that they read once, results written once, all else
  * written once and read once, in each turn of a loop whose turns are known. */
-int64_t plan_least_traffic(const Plan *plan);
+int64_t plan_least_traffic(Arena *scratch, const Plan *plan);
 
 void plan_print(const Plan *plan, Text *out);
 void plan_draw(const Plan *plan, Text *out);         /* an SVG picture: kernels, and the arrays that pass between them */

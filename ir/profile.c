@@ -109,7 +109,7 @@ static ProfilePlan *add_plan(Arena *arena, const char *device, const Plan *plan)
     Adding adding = {
         arena, plan, rows, arena_array(arena, int, plan->launch_count), copy(arena, device), copy(arena, plan->name)};
     add_steps(&adding, &plan->steps);
-    rows->least_bytes = plan_least_traffic(plan);
+    rows->least_bytes = plan_least_traffic(arena, plan);
     return rows;
 }
 

@@ -15,9 +15,10 @@
 
 enum { MOST_DEVICES = 16 }; /* that are looked at */
 
-enum {                          /* what every device has */
-       MINIMUM_RANGE = 1 << 27, /* of a storage buffer */
-       MINIMUM_ALIGNMENT = 256, /* of a uniform buffer */
+/* What every device has. */
+enum {
+    MINIMUM_RANGE = 1 << 27, /* of a storage buffer */
+    MINIMUM_ALIGNMENT = 256, /* of a uniform buffer */
 };
 
 static const char *result_name(VkResult result)
@@ -243,6 +244,22 @@ static bool may_use(const Device *device, const char *name)
     return !device->is_minimal;
 }
 
+/* Null, or which of the features to be left out is none. */
+static const char *check_without(Arena *arena)
+{
+    static const char *const known[] = {"f64", "i64", "storage16", "storage8", "subgroups"};
+    const char *list = getenv("CM_VULKAN_WITHOUT");
+    for (const char *at = list; at && *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',')) {
+        size_t length = strcspn(at, ","), i = 0, count = sizeof known / sizeof *known;
+        while (i < count && (strlen(known[i]) != length || strncmp(at, known[i], length) != 0))
+            i++;
+        if (i == count)
+            return arena_printf(arena, "CM_VULKAN_WITHOUT: no feature '%.*s', but f64, i64, storage16, storage8, subgroups",
+                                (int)length, at);
+    }
+    return NULL;
+}
+
 static bool has_extension(VkPhysicalDevice physical, const char *name)
 {
     VkExtensionProperties list[512];
@@ -393,7 +410,9 @@ const char *device_others(Arena *arena, const Device *device)
 const char *device_open(Arena *arena, Device *device)
 {
     device->is_minimal = is_set("CM_VULKAN_MINIMUM");
-    const char *reason = open_instance(arena, device);
+    const char *reason = check_without(arena);
+    if (!reason)
+        reason = open_instance(arena, device);
     if (!reason)
         reason = choose_physical(arena, device);
     if (!reason)

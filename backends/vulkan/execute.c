@@ -108,9 +108,23 @@ static VkResult run_turn(Instance *instance, const LaidStep *laid, int64_t turn)
     return result;
 }
 
-/* How many turns are recorded: constants are known, and long loops are asked about. */
-static VkResult count_turns(Instance *instance, const PlanStep *step, int64_t *turns)
+/* Of a loop with many turns.  In a region that is left out, nothing has worked out how many there are. */
+static VkResult ask_turns(Instance *instance, const LaidStep *laid, int32_t *trip)
 {
+    const Layout *layout = &instance->executable->layout;
+    uint32_t goes_on = 0;
+    VkResult result = open_gate(instance, &laid->gate, 0);
+    if (!result)
+        result = instance_read_number(instance, layout->control_offset + 4 * laid->predicate, &goes_on, sizeof goes_on);
+    if (!result && goes_on)
+        result = instance_read_number(instance, layout->offset[laid->step->trip], trip, sizeof *trip);
+    return result;
+}
+
+/* How many turns are recorded: constants are known, and long loops are asked about. */
+static VkResult count_turns(Instance *instance, const LaidStep *laid, int64_t *turns)
+{
+    const PlanStep *step = laid->step;
     const PlanBuffer *from = &instance->executable->plan->buffers.items[step->trip];
     VkResult result = VK_SUCCESS;
     int32_t trip = 0;
@@ -118,7 +132,7 @@ static VkResult count_turns(Instance *instance, const PlanStep *step, int64_t *t
     if (from->place == PLACE_CONSTANT)
         memcpy(&trip, from->data, sizeof trip);
     else if (step->bound > MOST_UNASKED)
-        result = instance_read_number(instance, instance->executable->layout.offset[step->trip], &trip, sizeof trip);
+        result = ask_turns(instance, laid, &trip);
     else
         return VK_SUCCESS;
     *turns = trip < step->bound ? trip : step->bound;
@@ -130,7 +144,7 @@ static VkResult run_for(Instance *instance, const LaidStep *laid, bool in_region
     const PlanStep *step = laid->step;
     bool decides = layout_decides(instance->executable->plan, step);
     int64_t turns = 0;
-    VkResult result = count_turns(instance, step, &turns);
+    VkResult result = count_turns(instance, laid, &turns);
     if (!result)
         result = enter_loop(instance, laid, in_region);
     for (int64_t turn = 0; turn < turns && !result; turn++) {

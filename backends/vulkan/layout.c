@@ -398,18 +398,20 @@ static void lay_branches(Laying *laying, LaidStep *laid, int outer)
 /* The test before the first turn is made as what is around the loop is; that before another one if the turn before was. */
 static void lay_loop(Laying *laying, LaidStep *laid, int outer)
 {
-    bool tests = laid->step->kind == STEP_WHILE;
-    Region test = begin_region(laying);
-    laid->test = tests ? lay_steps(laying, laid->step->test, test.predicate) : NULL;
-    end_region(laying, &test);
     Region turn = begin_region(laying);
     lay_turn(laying, laid, turn.predicate);
     end_region(laying, &turn);
     laid->predicate = turn.predicate;
+    if (laid->step->kind == STEP_FOR) {
+        laid->gate = lay_gate(laying, GATE_WHILE_BELOW, outer, turn, laid->step->trip);
+        return;
+    }
+    Region test = begin_region(laying);
+    laid->test = lay_steps(laying, laid->step->test, test.predicate);
+    end_region(laying, &test);
     laid->test_gate = lay_gate(laying, GATE_OPEN, outer, test, -1);
     laid->again_gate = lay_gate(laying, GATE_OPEN, turn.predicate, test, -1);
-    laid->gate = lay_gate(laying, tests ? GATE_IF : GATE_WHILE_BELOW, tests ? test.predicate : outer, turn,
-                          tests ? laid->step->condition : laid->step->trip);
+    laid->gate = lay_gate(laying, GATE_IF, test.predicate, turn, laid->step->condition);
 }
 
 const char *layout_plan(Arena *messages, Arena *arena, const Device *device, const Plan *plan, Layout *layout)

@@ -11,10 +11,11 @@
 static const char streaming[] = CM_SOURCE_DIR "/tests/api/streaming.cm", own[] = CM_SOURCE_DIR "/tests/api/vulkan.cm";
 static const char *const doubles[] = {"one_head",    "dropped", "looked_up", "transposed_bias", "picked_cross_entropy",
                                       "table_of_all"};
-static const char *const singles[] = {"matrices",     "other_order",     "batches",           "thin",
-                                      "windows",      "window_gradient", "long_sum",          "halves",
-                                      "softmax_rows", "branches",        "bounded",           "bounded_derivatives",
-                                      "unbounded",    "drawn_lengths",   "long_drawn_length", "kept_turns"};
+static const char *const singles[] = {"matrices",      "other_order",     "batches",       "thin",
+                                      "windows",       "window_gradient", "long_sum",      "halves",
+                                      "softmax_rows",  "branches",        "bounded",       "bounded_derivatives",
+                                      "long_gradient", "unbounded",       "drawn_lengths", "long_drawn_length",
+                                      "kept_turns"};
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
 
 static cm_executable *compile_for(cm_program *program, const char *entry, const char *device)
@@ -202,6 +203,28 @@ START_TEST(the_host_asks_only_where_it_must)
     ck_assert_int_eq(submissions_of("drawn_lengths"), SEEDS);
     ck_assert_int_gt(submissions_of("unbounded"), SEEDS);
     ck_assert_int_gt(submissions_of("long_drawn_length"), SEEDS);
+}
+END_TEST
+
+static void expect_refusal(const char *without, const char *reason)
+{
+    cm_error *error;
+    cm_executable *executable;
+    cm_context *context = test_context(1);
+    cm_program *program = test_file(context, streaming, NULL);
+    cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
+    ck_assert_int_eq(setenv("CM_VULKAN_WITHOUT", without, 1), 0);
+    cm_status status = cm_compile(program, doubles[0], &options, &executable, &error);
+    expect_failure(status, reason, status);
+    ck_assert_int_ne(status, CM_OK);
+    cm_program_free(program);
+    cm_context_free(context);
+}
+
+START_TEST(features_can_be_left_out)
+{
+    expect_refusal("subgroups,f64", "does not compute with f64");
+    expect_refusal("f64,shaders", "no feature 'shaders'");
 }
 END_TEST
 
@@ -420,6 +443,7 @@ static TCase *vulkan(void)
     tcase_add_loop_test(test, shaders_are_valid, 0, DOUBLES + SINGLES);
     tcase_add_loop_test(test, doubles_agree_with_the_cpu, 0, DOUBLES);
     tcase_add_test(test, the_host_asks_only_where_it_must);
+    tcase_add_test(test, features_can_be_left_out);
     tcase_set_timeout(test, 400);
     tcase_add_loop_test(test, examples_train, 0, EXAMPLES);
     add_singles(test);
