@@ -6,12 +6,15 @@
 #include "passes/stream_internal.h"
 
 enum {
-    WORTH_BYTES = 1 << 20,      /* a tile array below this may as well be stored */
-    WORTH_TASK_BYTES = 1 << 16, /* and so may one whose tasks are as small as this: turns of a loop are not free */
-    BLOCK_BYTES = 1 << 19,      /* of a block with all of its tiles, so that they stay in a cache */
-    LEAST_ROWS = 8,
+    WORTH_BYTES = 1 << 20,        /* a tile array below this may as well be stored */
+    WORTH_TASK_BYTES = 1 << 16,   /* and so may one whose tasks are as small as this: turns of a loop are not free */
+    WORTH_SUMMED_BYTES = 1 << 25, /* or as this, if rows are only summed: stored once, it is read once */
+    BLOCK_BYTES = 1 << 19,        /* of a block with all of its tiles, so that they stay in a cache */
+    LEAST_ROWS = 64,              /* but what goes by in each block, the keys and values, is not read for fewer */
     MOST_ROWS = 256,
-    LONGEST_SUM = 512, /* making a tile again costs so many multiplications an element, at most */
+    ROWS_STEP = 8,
+    SMALL_PART = 4,     /* of what a tile array is made of: a smaller one may as well be stored */
+    LONGEST_SUM = 2048, /* making a tile again costs so many multiplications an element, at most */
 };
 
 /* ---- what is worth it ---- */
@@ -21,7 +24,7 @@ static int64_t bytes_of(const IrFunc *func, IrRef ref)
     return ir_element_count(ir_type_of(func, ref)) * dtype_size(ir_type_of(func, ref)->dtype);
 }
 
-/* A contraction whose result is larger than what it was made of; any one if the size of blocks is given. */
+/* A contraction whose result is not small beside what it was made of; any one if the size of blocks is given. */
 static bool is_seed(const IrFunc *func, IrRef ref, int64_t rows)
 {
     const IrNode *node = ir_node(func, ref);
@@ -35,17 +38,25 @@ static bool is_seed(const IrFunc *func, IrRef ref, int64_t rows)
     for (int i = 0; i < node->attr[2].count; i++)
         sum *= ir_type_of(func, node->operands[0])->dim[node->attr[2].items[i]];
     int64_t right = ir_element_count(ir_type_of(func, node->operands[1]));
-    return sum <= LONGEST_SUM && ir_element_count(&node->type) > left + right;
+    return sum <= LONGEST_SUM && SMALL_PART * ir_element_count(&node->type) > left + right;
 }
 
-/* Some tile is reduced along a row by other than a contraction: its rows are needed as a whole, or more than once, so that
- * no kernel could take the contraction and what follows it together. */
-static bool has_row_reductions(const Family *family)
+static bool goes_along_rows(const Family *family, const IrNode *reduction)
+{
+    const Roles *roles = &family->node[reduction->operands[0]].roles;
+    bool along_rows = false;
+    for (int i = 0; i < reduction->attr[0].count; i++)
+        along_rows |= roles->axis[reduction->attr[0].items[i]] > family->row;
+    return along_rows;
+}
+
+/* Some tile is reduced along rows by `op`, and not by a contraction: with what follows, no kernel could take it. */
+static bool has_reductions(const Family *family, IrOp op)
 {
     for (IrRef ref = 0; ref < family->func->nodes.count; ref++) {
         const IrNode *node = ir_node(family->func, ref);
-        bool of_tile = node->operand_count == 1 && family->node[node->operands[0]].class == STREAM_tile;
-        if (of_tile && node->op == OP_reduce_max && family->node[ref].class == STREAM_row)
+        bool inside = node->op == op && family->node[ref].class != STREAM_outside;
+        if (inside && family->node[node->operands[0]].class == STREAM_tile && goes_along_rows(family, node))
             return true;
     }
     return false;
@@ -69,7 +80,8 @@ static int64_t even_rows(int64_t size, int64_t rows)
 }
 
 /* Contractions are the tiles that lie in memory while a block is computed; one more is what pointwise nodes make of them.  A
- * family may go through many loops, as all layers of a network are one: the fullest of them counts. */
+ * family may go through many loops, as all layers of a network are one: the fullest of them counts.  There are two blocks at
+ * least, or a lane would hold the whole array of a task. */
 static int64_t block_rows(const Family *family)
 {
     int64_t columns = 1, tiles = 1, size = family->size[family->row];
@@ -78,8 +90,10 @@ static int64_t block_rows(const Family *family)
     for (int level = 0; level < family->levels; level++)
         if (family->ports[level].contractions >= tiles)
             tiles = family->ports[level].contractions + 1;
-    int64_t rows = BLOCK_BYTES / (columns * tiles * (int64_t)sizeof(float)) / LEAST_ROWS * LEAST_ROWS;
+    int64_t rows = BLOCK_BYTES / (columns * tiles * (int64_t)sizeof(float)) / ROWS_STEP * ROWS_STEP;
+    int64_t half = (size / 2 + ROWS_STEP - 1) / ROWS_STEP * ROWS_STEP;
     rows = rows < LEAST_ROWS ? LEAST_ROWS : rows > MOST_ROWS ? MOST_ROWS : rows;
+    rows = rows < half ? rows : half;
     return rows < size ? even_rows(size, rows) : size;
 }
 
@@ -107,7 +121,8 @@ static bool try_family(Family *family, const IrFunc *func, const IrRefs *users, 
 {
     if (!stream_find(family, func, users, seed, left_rows) || !stream_level(family))
         return false;
-    if (!has_row_reductions(family) || !has_room_for_axes(family))
+    bool summed = (given || bytes_of(func, seed) >= WORTH_SUMMED_BYTES) && has_reductions(family, OP_sum);
+    if (!(summed || has_reductions(family, OP_reduce_max)) || !has_room_for_axes(family))
         return false;
     stream_ports(family);
     int64_t tasks = stream_task_count(family);

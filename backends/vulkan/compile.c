@@ -56,7 +56,9 @@ static void keep_spirv(Arena *arena, Device *device, const Text *text, const Spi
 
 /* ---- pipelines ---- */
 
-static const char *make_pipeline(Arena *arena, Device *device, const char *name, const Spirv *spirv, VkPipeline *pipeline)
+/* What multiplies matrices counts on the size of its subgroups. */
+static const char *make_pipeline(Arena *arena, Device *device, const char *name, const Phase *phase, const Spirv *spirv,
+                                 VkPipeline *pipeline)
 {
     VkShaderModule module;
     VkShaderModuleCreateInfo code = {
@@ -64,12 +66,19 @@ static const char *make_pipeline(Arena *arena, Device *device, const char *name,
     VkResult result = vkCreateShaderModule(device->logical, &code, NULL, &module);
     if (result)
         return device_reason(arena, name, result);
-    VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-                                        .layout = device->pipeline_layout,
-                                        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                                                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                                                  .module = module,
-                                                  .pName = "main"}};
+    bool sized = phase->kind == PHASE_MATRICES && device->matrices.can_size;
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
+        .requiredSubgroupSize = (uint32_t)device->matrices.threads};
+    VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+        .layout = device->pipeline_layout,
+        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                  .pNext = sized ? &size : NULL,
+                  .flags = sized ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT : 0,
+                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                  .module = module,
+                  .pName = "main"}};
     result = vkCreateComputePipelines(device->logical, device->pipelines, 1, &info, NULL, pipeline);
     vkDestroyShaderModule(device->logical, module, NULL);
     return result ? device_reason(arena, name, result) : NULL;
@@ -88,24 +97,24 @@ static const char *name_of(const Shaders *shaders)
     return shaders->kernel ? shaders->kernel->name : shaders->control == CONTROL_GATE ? "gate" : "copy";
 }
 
-static const char *compile_phase(Arena *arena, Job *job, const Shaders *shaders, int phase, bool *compiled)
+static const char *compile_phase(Arena *arena, Job *job, const Shaders *shaders, int number, bool *compiled)
 {
     Device *device = job->made->device;
-    VkPipeline *pipeline = &shaders->pipeline[phase];
+    const Phase *phase = &shaders->phases.items[number];
     Text text = text_new(arena);
     Spirv spirv;
+    const char *reason = NULL;
     if (shaders->kernel)
-        glsl_print(arena, device, shaders->kernel, shaders->window, &shaders->phases.items[phase], &text);
+        glsl_print(arena, device, shaders->kernel, shaders->window, phase, &text);
     else
         control_print(device, shaders->control, shaders->window, &text);
-    if (read_spirv(arena, device, &text, &spirv))
-        return make_pipeline(arena, device, name_of(shaders), &spirv, pipeline);
-    *compiled = true;
-    const char *reason = spirv_compile(arena, text.data, &spirv);
-    if (reason)
-        return reason;
-    keep_spirv(arena, device, &text, &spirv);
-    return make_pipeline(arena, device, name_of(shaders), &spirv, pipeline);
+    if (!read_spirv(arena, device, &text, &spirv)) {
+        *compiled = true;
+        reason = spirv_compile(arena, text.data, &spirv);
+        if (!reason)
+            keep_spirv(arena, device, &text, &spirv);
+    }
+    return reason ? reason : make_pipeline(arena, device, name_of(shaders), phase, &spirv, &shaders->pipeline[number]);
 }
 
 /* Memory that runs out on a worker is that kernel's reason: a worker cannot leave to where the compilation began. */

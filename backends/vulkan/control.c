@@ -46,7 +46,8 @@ void control_print(const Device *device, ControlKind kind, const unsigned char *
 {
     bool gate = kind == CONTROL_GATE;
     int windows = windows_count(window, gate ? (int)GATE_ARGS : (int)COPY_ARGS);
-    glsl_prelude(device, windows, gate ? (int)GATE_ROW : (int)COPY_ROW, false, false, out);
+    Prelude prelude = {.windows = windows, .row = gate ? (int)GATE_ROW : (int)COPY_ROW};
+    glsl_prelude(device, &prelude, out);
     text_printf(out, "layout(local_size_x = %d) in;\n", GROUP_THREADS);
     if (gate) {
         int control = window[GATE_ARG_CONTROL], condition = window[GATE_ARG_CONDITION];

@@ -3,9 +3,8 @@
  * CM_VULKAN_DEVICE chooses among several devices by a part of the name; else the first discrete one is taken, then integrated,
  * virtual, and those that are processors.  CM_VULKAN_MINIMUM=1 makes it pretend to have no more than Vulkan 1.1 guarantees: no
  * f64, no i64, no clock, windows of 128 MiB, memory that the host does not see; CM_VULKAN_WINDOW=BYTES, windows of no more than
- * that.  CM_VULKAN_WITHOUT=LIST leaves features unused: f64, i64, storage16, storage8, subgroups.  CM_VULKAN_VALIDATE=1
- * switches the Khronos validation layer on, hazards of memory included; its messages go to the context's log, and each makes
- * the run fail that it came from. */
+ * that.  CM_VULKAN_VALIDATE=1 switches the Khronos validation layer on, hazards of memory included; its messages go to the
+ * context's log, and each makes the run fail that it came from. */
 #include "backends/vulkan/vulkan_internal.h"
 
 #include "base/cache.h"
@@ -233,45 +232,6 @@ static const char *choose_memory(Device *device)
 
 /* ---- the logical device ---- */
 
-/* A feature that is used where the device has it, unless the user or the pretended minimum says no. */
-static bool may_use(const Device *device, const char *name)
-{
-    const char *list = getenv("CM_VULKAN_WITHOUT");
-    size_t length = strlen(name);
-    for (const char *at = list; at && *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ','))
-        if (strcspn(at, ",") == length && strncmp(at, name, length) == 0)
-            return false;
-    return !device->is_minimal;
-}
-
-/* Null, or which of the features to be left out is none. */
-static const char *check_without(Arena *arena)
-{
-    static const char *const known[] = {"f64", "i64", "storage16", "storage8", "subgroups"};
-    const char *list = getenv("CM_VULKAN_WITHOUT");
-    for (const char *at = list; at && *at; at += strcspn(at, ",") + (at[strcspn(at, ",")] == ',')) {
-        size_t length = strcspn(at, ","), i = 0, count = sizeof known / sizeof *known;
-        while (i < count && (strlen(known[i]) != length || strncmp(at, known[i], length) != 0))
-            i++;
-        if (i == count)
-            return arena_printf(arena, "CM_VULKAN_WITHOUT: no feature '%.*s', but f64, i64, storage16, storage8, subgroups",
-                                (int)length, at);
-    }
-    return NULL;
-}
-
-static bool has_extension(VkPhysicalDevice physical, const char *name)
-{
-    VkExtensionProperties list[512];
-    uint32_t count = sizeof list / sizeof *list;
-    if (vkEnumerateDeviceExtensionProperties(physical, NULL, &count, list) < 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(list[i].extensionName, name) == 0)
-            return true;
-    return false;
-}
-
 static bool subgroups_fold(VkPhysicalDevice physical)
 {
     const VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
@@ -281,33 +241,49 @@ static bool subgroups_fold(VkPhysicalDevice physical)
     return (groups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (groups.supportedOperations & needed) == needed;
 }
 
+enum { MOST_EXTENSIONS = 8 };
+
+/* What is used of 8- and 16-bit storage: asked, and then asked for. */
+static void ask_features(Device *device, VkPhysicalDevice16BitStorageFeatures *sixteen,
+                         VkPhysicalDevice8BitStorageFeatures *eight)
+{
+    *eight = (VkPhysicalDevice8BitStorageFeatures){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES};
+    *sixteen = (VkPhysicalDevice16BitStorageFeatures){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES};
+    if (device_has_extension(device, VK_KHR_8BIT_STORAGE_EXTENSION_NAME))
+        sixteen->pNext = eight;
+    VkPhysicalDeviceFeatures2 has = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = sixteen};
+    vkGetPhysicalDeviceFeatures2(device->physical, &has);
+    device->features.shaderFloat64 = has.features.shaderFloat64 && device->may_use[FEATURE_f64];
+    device->features.shaderInt64 = has.features.shaderInt64 && device->may_use[FEATURE_i64];
+    device->stores_16 = sixteen->storageBuffer16BitAccess && device->may_use[FEATURE_storage16];
+    device->stores_8 = eight->storageBuffer8BitAccess && device->may_use[FEATURE_storage8];
+    device->subgroups_fold = device->may_use[FEATURE_subgroups] && subgroups_fold(device->physical);
+    *eight = (VkPhysicalDevice8BitStorageFeatures){.sType = eight->sType, .storageBuffer8BitAccess = device->stores_8};
+    *sixteen = (VkPhysicalDevice16BitStorageFeatures){
+        .sType = sixteen->sType, .pNext = device->stores_8 ? eight : NULL, .storageBuffer16BitAccess = device->stores_16};
+}
+
 static const char *open_logical(Arena *arena, Device *device)
 {
-    static const char *const extensions[] = {VK_KHR_8BIT_STORAGE_EXTENSION_NAME};
-    bool may_store_8 = may_use(device, "storage8") && has_extension(device->physical, extensions[0]);
-    VkPhysicalDevice8BitStorageFeatures eight = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES};
-    VkPhysicalDevice16BitStorageFeatures sixteen = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES,
-                                                    .pNext = may_store_8 ? &eight : NULL};
-    VkPhysicalDeviceFeatures2 has = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &sixteen};
-    vkGetPhysicalDeviceFeatures2(device->physical, &has);
-    device->features.shaderFloat64 = has.features.shaderFloat64 && may_use(device, "f64");
-    device->features.shaderInt64 = has.features.shaderInt64 && may_use(device, "i64");
-    device->stores_16 = sixteen.storageBuffer16BitAccess && may_use(device, "storage16");
-    device->stores_8 = may_store_8 && eight.storageBuffer8BitAccess;
-    device->subgroups_fold = may_use(device, "subgroups") && subgroups_fold(device->physical);
-    eight = (VkPhysicalDevice8BitStorageFeatures){.sType = eight.sType, .storageBuffer8BitAccess = device->stores_8};
-    sixteen = (VkPhysicalDevice16BitStorageFeatures){
-        .sType = sixteen.sType, .pNext = device->stores_8 ? &eight : NULL, .storageBuffer16BitAccess = device->stores_16};
+    const char *extensions[MOST_EXTENSIONS];
+    uint32_t extension_count = 0;
+    VkPhysicalDevice8BitStorageFeatures eight;
+    VkPhysicalDevice16BitStorageFeatures sixteen;
+    MatrixNeeds matrices;
+    ask_features(device, &sixteen, &eight);
+    if (device->stores_8)
+        extensions[extension_count++] = VK_KHR_8BIT_STORAGE_EXTENSION_NAME;
+    void *chain = matrices_ask(device, &matrices, extensions, &extension_count, &sixteen);
     float priority = 1;
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                      .queueFamilyIndex = device->family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                               .pNext = &sixteen,
+                               .pNext = chain,
                                .queueCreateInfoCount = 1,
                                .pQueueCreateInfos = &queue,
-                               .enabledExtensionCount = device->stores_8,
+                               .enabledExtensionCount = extension_count,
                                .ppEnabledExtensionNames = extensions,
                                .pEnabledFeatures = &device->features};
     VkResult result = vkCreateDevice(device->physical, &info, NULL, &device->logical);
@@ -410,11 +386,11 @@ const char *device_others(Arena *arena, const Device *device)
 const char *device_open(Arena *arena, Device *device)
 {
     device->is_minimal = is_set("CM_VULKAN_MINIMUM");
-    const char *reason = check_without(arena);
-    if (!reason)
-        reason = open_instance(arena, device);
+    const char *reason = open_instance(arena, device);
     if (!reason)
         reason = choose_physical(arena, device);
+    if (!reason)
+        reason = features_read(arena, device);
     if (!reason)
         reason = choose_memory(device);
     if (!reason)

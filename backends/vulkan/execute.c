@@ -193,12 +193,28 @@ static VkResult run_if(Instance *instance, const LaidStep *laid)
     return result ? result : run_steps(instance, laid->otherwise);
 }
 
+static VkResult run_copies(Instance *instance, const Dispatches *copies)
+{
+    VkResult result = VK_SUCCESS;
+    for (int i = 0; i < copies->count && !result; i++)
+        result = instance_dispatch(instance, &copies->items[i], 0, -1);
+    return result;
+}
+
+static VkResult run_launch(Instance *instance, const LaidStep *laid)
+{
+    VkResult result = run_copies(instance, &laid->gather);
+    if (!result)
+        result = instance_dispatch(instance, &laid->launch, 0, laid->step->launch);
+    return result ? result : run_copies(instance, &laid->scatter);
+}
+
 static VkResult run_step(Instance *instance, const LaidStep *laid, bool in_region)
 {
     const PlanStep *step = laid->step;
     switch (step->kind) {
     case STEP_LAUNCH:
-        return instance_dispatch(instance, &laid->launch, 0, step->launch);
+        return run_launch(instance, laid);
     case STEP_COPY:
         return in_region ? instance_dispatch(instance, &laid->launch, 0, -1)
                          : record_copy(instance, step->args.items[0], step->args.items[1]);

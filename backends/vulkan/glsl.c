@@ -141,25 +141,26 @@ static int64_t groups_for(int64_t threads)
     return (threads + GROUP_THREADS - 1) / GROUP_THREADS;
 }
 
-Phases glsl_phases(Arena *arena, const Kernel *kernel)
+Phases glsl_phases(Arena *arena, const Device *device, const Kernel *kernel)
 {
     Phases phases = {0};
     if (has_locals(kernel)) {
         int64_t points = kernel_points(kernel);
         int64_t groups = !locals_are_shared(kernel) && points > MOST_GROUPS ? MOST_GROUPS : points;
-        list_push(arena, &phases, ((Phase){PHASE_ROWS, -1, points, groups}));
+        list_push(arena, &phases, ((Phase){PHASE_ROWS, -1, points, groups, GROUP_THREADS}));
         return phases;
     }
     for (int i = 0; i < kernel->stages.count; i++) {
         const KStage *stage = &kernel->stages.items[i];
         Phase tiles;
-        if (tiles_choose(kernel, i, &tiles)) {
+        if (tiles_choose(device, kernel, i, &tiles)) {
             list_push(arena, &phases, tiles);
             continue;
         }
         int64_t points = count_points(kernel, stage, 0, true);
         bool sums = sums_are_shared_out(kernel, stage, points);
-        list_push(arena, &phases, ((Phase){sums ? PHASE_SUMS : PHASE_POINTS, i, points, sums ? points : groups_for(points)}));
+        Phase phase = {sums ? PHASE_SUMS : PHASE_POINTS, i, points, sums ? points : groups_for(points), GROUP_THREADS};
+        list_push(arena, &phases, phase);
     }
     return phases;
 }
@@ -216,7 +217,17 @@ static int window_of(const GlslPrinter *printer, int argument, bool local)
     return printer->window[local ? argument_count(printer->kernel) : argument];
 }
 
-static void print_accessors(GlslPrinter *printer)
+/* As tiles read: 16 bytes, where an element is the first of them, and the bits of a number of 16. */
+static void print_raw_accessors(GlslPrinter *printer, int buffer, int window, DType dtype)
+{
+    int size = dtype_size(dtype);
+    if (size <= 4)
+        glsl_line(printer, "uvec4 words_of_b%d(int i) { return wide_%d[(b%d + i) / %d]; }", buffer, window, buffer, 16 / size);
+    if (size == 2)
+        glsl_line(printer, "uint bits_of_b%d(int i) { return bits16_at_%d(b%d + i); }", buffer, window, buffer);
+}
+
+static void print_accessors(GlslPrinter *printer, bool raw)
 {
     const Kernel *kernel = printer->kernel;
     bool shared = locals_are_shared(kernel);
@@ -237,6 +248,8 @@ static void print_accessors(GlslPrinter *printer)
         glsl_line(printer, "int b%d;", i);
         glsl_line(printer, "%s get_b%d(int i) { return get_%s_%d(b%d + i); }", type, i, name, window, i);
         glsl_line(printer, "void put_b%d(int i, %s x) { put_%s_%d(b%d + i, x); }", i, type, name, window, i);
+        if (raw)
+            print_raw_accessors(printer, i, window, buffer->dtype);
     }
 }
 
@@ -529,14 +542,19 @@ void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const 
 {
     GlslPrinter printer = {.arena = arena, .device = device, .kernel = kernel, .window = window, .out = out};
     int args = argument_count(kernel);
-    glsl_prelude(device, window ? windows_count(window, args + 1) : 1, args + 1, glsl_uses(kernel, DT_f64),
-                 glsl_uses(kernel, DT_i64), out);
-    glsl_line(&printer, "layout(local_size_x = %d) in;", GROUP_THREADS);
-    print_accessors(&printer);
+    bool tiles = phase->kind == PHASE_TILES || phase->kind == PHASE_MATRICES;
+    Prelude prelude = {.windows = window ? windows_count(window, args + 1) : 1,
+                       .row = args + 1,
+                       .f64 = glsl_uses(kernel, DT_f64),
+                       .i64 = glsl_uses(kernel, DT_i64),
+                       .matrices = phase->kind == PHASE_MATRICES};
+    glsl_prelude(device, &prelude, out);
+    glsl_line(&printer, "layout(local_size_x = %d) in;", phase->threads);
+    print_accessors(&printer, tiles);
     for (int i = 0; i < kernel->stages.count; i++)
         if (phase->kind == PHASE_ROWS || (phase->kind == PHASE_SUMS && phase->stage == i))
             print_shared_sums(&printer, &kernel->stages.items[i], i);
-    if (phase->kind == PHASE_TILES)
+    if (tiles)
         tiles_print_shared(&printer, phase);
     glsl_open(&printer, "void main()");
     glsl_line(&printer, "int thread = int(gl_LocalInvocationID.x);");
@@ -546,7 +564,7 @@ void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const 
         print_points(&printer, phase);
     else if (phase->kind == PHASE_SUMS)
         print_sums(&printer, phase);
-    else if (phase->kind == PHASE_TILES)
+    else if (tiles)
         tiles_print(&printer, phase);
     else
         print_rows(&printer, phase);

@@ -1,10 +1,10 @@
 /* Where everything lies in the one buffer of an instance, and what each step of a plan dispatches.
  *
- * First come the plan's arena, its lane (turns follow each other here), constants, inputs and outputs, then scratch, control
- * and the table.  Control has predicates and slots.  What the device decides about, the branch of an `if` or the turns of a
- * loop whose end is not known in advance, is a *region*: its predicate says whether it is run, and each of its dispatches reads
- * how many groups it has from a slot.  A gate before the region works out the predicate and fills the slots, with zeros if the
- * region is to be left out. */
+ * First come the plan's arena, its lane (turns follow each other here), constants, inputs and outputs, then scratch, the place
+ * where arguments meet that no windows show together (windows.c), control and the table.  Control has predicates and slots.
+ * What the device decides about, the branch of an `if` or the turns of a loop whose end is not known in advance, is a *region*:
+ * its predicate says whether it is run, and each of its dispatches reads how many groups it has from a slot.  A gate before the
+ * region works out the predicate and fills the slots, with zeros if the region is to be left out. */
 #include "backends/vulkan/vulkan_internal.h"
 
 #include <string.h>
@@ -48,7 +48,7 @@ static int64_t control_words(const Laying *laying, const PlanSteps *steps, bool 
         const PlanStep *step = &steps->list.items[i];
         bool decides = layout_decides(laying->plan, step), inside = in_region || decides;
         int64_t phases = step->kind == STEP_LAUNCH ? laying->plan->kernels.items[step->kernel]->stages.count + 1 : 1;
-        int64_t copies = step->carries.count * 2 + step->rows.count;
+        int64_t copies = step->carries.count * 2 + step->rows.count + (step->kind == STEP_LAUNCH ? step->args.count * 2 : 0);
         words += inside ? SLOT_WORDS * (phases + copies) : 0;
         words += decides ? 3 : 0;
         words += control_words(laying, step->test, inside) + control_words(laying, step->body, inside) +
@@ -76,7 +76,7 @@ static void place_buffers(Laying *laying)
         layout->scratch_bytes = bytes > layout->scratch_bytes ? bytes : layout->scratch_bytes;
     }
     layout->scratch = next;
-    layout->control_offset = next + aligned(layout->scratch_bytes, 64);
+    layout->meeting = layout->control_offset = next + aligned(layout->scratch_bytes, 256);
     laying->value_bytes = layout->control_offset + 4 * (1 + control_words(laying, &plan->steps, false));
 }
 
@@ -119,9 +119,9 @@ static int intern_shaders(Laying *laying, const Kernel *kernel, ControlKind cont
     Shaders made = {.kernel = kernel, .control = control};
     made.window = arena_copy(laying->arena, window, (size_t)args);
     if (kernel)
-        made.phases = glsl_phases(laying->arena, kernel);
+        made.phases = glsl_phases(laying->arena, laying->device, kernel);
     else
-        list_push(laying->arena, &made.phases, ((Phase){PHASE_POINTS, -1, 1, 1}));
+        list_push(laying->arena, &made.phases, ((Phase){PHASE_POINTS, -1, 1, 1, GROUP_THREADS}));
     made.pipeline = arena_array(laying->arena, VkPipeline, made.phases.count + 1);
     list_push(laying->arena, &layout->shaders, made);
     return layout->shaders.count - 1;
@@ -136,48 +136,98 @@ static uint32_t begin_row(Laying *laying, int64_t words)
     return (uint32_t)layout->table.count * 4;
 }
 
-static void place_windows(Laying *laying, const char *name, const Range *ranges, int count, Windows *windows,
-                          unsigned char *window)
+static void say_too_far(Laying *laying, const char *name, const Range *ranges, int count)
 {
     const Device *device = laying->device;
-    if (windows_place(laying->arena, device, laying->value_bytes, ranges, count, windows, window) || laying->reason)
-        return;
     int64_t longest = 0;
     for (int i = 0; i < count; i++)
         longest = ranges[i].end - ranges[i].first > longest ? ranges[i].end - ranges[i].first : longest;
+    if (laying->reason)
+        return;
     laying->reason = arena_printf(
         laying->messages,
         "not enough memory: '%s' works on %s of %lld bytes: a shader of %s sees %d parts of the memory, of %lld bytes each",
-        name, longest > device->window_bytes ? "an array" : "arrays that lie too far apart, the longest", (long long)longest,
+        name, longest > device->window_bytes ? "an array" : "too many arrays at once, the longest", (long long)longest,
         device->properties.deviceName, MOST_WINDOWS, (long long)device->window_bytes);
 }
 
-/* A row: where each argument begins, in elements of its own; then where scratch begins, in bytes. */
-static Dispatch lay_launch(Laying *laying, const PlanStep *step)
+/* Of few ranges, which windows always show unless one is too long. */
+static void place_windows(Laying *laying, const char *name, const Range *ranges, int count, Windows *windows,
+                          unsigned char *window)
 {
-    const Plan *plan = laying->plan;
-    Layout *layout = laying->layout;
-    const Kernel *kernel = plan->kernels.items[step->kernel];
-    int args = step->args.count;
-    bool scratch = glsl_scratch_bytes(kernel) > 0;
-    Range *ranges = arena_array(laying->arena, Range, args + 1);
-    unsigned char *window = arena_array(laying->arena, unsigned char, args + 1);
+    if (!windows_place(laying->arena, laying->device, laying->value_bytes, ranges, count, windows, window))
+        say_too_far(laying, name, ranges, count);
+}
+
+/* ---- launches ---- */
+
+/* What a launch sees: its arguments, then scratch. */
+typedef struct Sight {
+    int count;
+    Range *ranges;
+    bool *moved; /* to where they meet, so that windows show all of them */
+    int64_t moved_bytes;
+    unsigned char *window;
     Windows windows;
-    for (int i = 0; i < args; i++) {
-        int64_t first = layout->offset[step->args.items[i]];
-        ranges[i] = (Range){first, first + plan->buffers.items[step->args.items[i]].bytes};
-        layout->written[step->args.items[i]] |= kernel->buffers.items[i].kind != K_IN;
+} Sight;
+
+static Range range_of(const Laying *laying, int buffer)
+{
+    int64_t first = laying->layout->offset[buffer];
+    return (Range){first, first + laying->plan->buffers.items[buffer].bytes};
+}
+
+/* False: an argument is too long. */
+static bool look(const Laying *laying, const PlanStep *step, Sight *sight)
+{
+    const Layout *layout = laying->layout;
+    const Kernel *kernel = laying->plan->kernels.items[step->kernel];
+    int args = step->args.count;
+    *sight = (Sight){.count = args + (glsl_scratch_bytes(kernel) > 0)};
+    sight->ranges = arena_array(laying->arena, Range, args + 1);
+    sight->moved = arena_array(laying->arena, bool, args + 1);
+    sight->window = arena_array(laying->arena, unsigned char, args + 1);
+    for (int i = 0; i < args; i++)
+        sight->ranges[i] = range_of(laying, step->args.items[i]);
+    sight->ranges[args] = (Range){layout->scratch, layout->scratch + layout->scratch_bytes};
+    while (!windows_place(laying->arena, laying->device, laying->value_bytes, sight->ranges, sight->count, &sight->windows,
+                          sight->window)) {
+        int next = windows_shortest(sight->ranges, sight->moved, args);
+        if (next < 0)
+            return false;
+        int64_t bytes = sight->ranges[next].end - sight->ranges[next].first;
+        sight->moved[next] = true;
+        sight->ranges[next] = (Range){layout->meeting + sight->moved_bytes, layout->meeting + sight->moved_bytes + bytes};
+        sight->moved_bytes += aligned(bytes, 64);
     }
-    ranges[args] = (Range){layout->scratch, layout->scratch + layout->scratch_bytes};
-    place_windows(laying, kernel->name, ranges, args + scratch, &windows, window);
-    Dispatch dispatch = {.row = begin_row(laying, args + 1), .windows = intern_windows(laying, &windows), .slot = -1};
-    dispatch.shaders = intern_shaders(laying, kernel, 0, window, args + 1);
-    for (int i = 0; i < args; i++) {
-        int64_t size = dtype_size(plan->buffers.items[step->args.items[i]].type.dtype);
-        list_push(laying->arena, &layout->table, place_in(&windows, window[i], ranges[i].first, size));
+    return true;
+}
+
+/* The most that any launch of the steps moves. */
+static int64_t most_moved(const Laying *laying, const PlanSteps *steps)
+{
+    int64_t most = 0;
+    for (int i = 0; steps && i < steps->list.count; i++) {
+        const PlanStep *step = &steps->list.items[i];
+        Sight sight = {0};
+        if (step->kind == STEP_LAUNCH)
+            look(laying, step, &sight);
+        int64_t inside[] = {sight.moved_bytes, most_moved(laying, step->test), most_moved(laying, step->body),
+                            most_moved(laying, step->otherwise)};
+        for (size_t k = 0; k < sizeof inside / sizeof *inside; k++)
+            most = inside[k] > most ? inside[k] : most;
     }
-    list_push(laying->arena, &layout->table, place_in(&windows, window[args], layout->scratch, 1));
-    return dispatch;
+    return most;
+}
+
+static void place_meeting(Laying *laying)
+{
+    Layout *layout = laying->layout;
+    if (laying->value_bytes <= laying->device->window_bytes)
+        return;
+    layout->meeting_bytes = aligned(most_moved(laying, &laying->plan->steps), 256);
+    layout->control_offset += layout->meeting_bytes;
+    laying->value_bytes += layout->meeting_bytes;
 }
 
 /* ---- copies ---- */
@@ -210,25 +260,19 @@ static CopyShape shape_of_piece(const IrType *whole, const IrType *piece)
     return shape;
 }
 
-/* `from` < 0: zeros. */
-static Dispatch lay_copy(Laying *laying, int to, int from, const CopyShape *shape)
+static Dispatch lay_copy(Laying *laying, Range to, Range from, bool zero, const CopyShape *shape)
 {
-    const PlanBuffer *buffers = laying->plan->buffers.items;
     Layout *layout = laying->layout;
-    int source = from < 0 ? to : from;
-    Range ranges[COPY_ARGS] = {
-        [COPY_ARG_FROM] = {layout->offset[source], layout->offset[source] + buffers[source].bytes},
-        [COPY_ARG_TO] = {layout->offset[to], layout->offset[to] + buffers[to].bytes},
-    };
+    Range ranges[COPY_ARGS] = {[COPY_ARG_FROM] = from, [COPY_ARG_TO] = to};
     unsigned char window[COPY_ARGS];
     Windows windows;
     place_windows(laying, laying->plan->name, ranges, COPY_ARGS, &windows, window);
     Dispatch dispatch = {.row = begin_row(laying, COPY_ROW), .windows = intern_windows(laying, &windows), .slot = -1};
     dispatch.shaders = intern_shaders(laying, NULL, CONTROL_COPY, window, COPY_ARGS);
     dispatch.groups = (shape->count + GROUP_THREADS - 1) / GROUP_THREADS;
-    uint32_t row[COPY_ROW] = {[COPY_ZERO] = from < 0, [COPY_UNIT] = shape->unit, [COPY_RANK] = (uint32_t)shape->rank};
-    row[COPY_FROM] = place_in(&windows, window[COPY_ARG_FROM], ranges[COPY_ARG_FROM].first, shape->unit / 8);
-    row[COPY_TO] = place_in(&windows, window[COPY_ARG_TO], ranges[COPY_ARG_TO].first, shape->unit / 8);
+    uint32_t row[COPY_ROW] = {[COPY_ZERO] = zero, [COPY_UNIT] = shape->unit, [COPY_RANK] = (uint32_t)shape->rank};
+    row[COPY_FROM] = place_in(&windows, window[COPY_ARG_FROM], from.first, shape->unit / 8);
+    row[COPY_TO] = place_in(&windows, window[COPY_ARG_TO], to.first, shape->unit / 8);
     row[COPY_COUNT] = (uint32_t)shape->count;
     memcpy(row + COPY_DIMS, shape->dims, sizeof shape->dims);
     for (int i = 0; i < COPY_ROW; i++)
@@ -236,10 +280,17 @@ static Dispatch lay_copy(Laying *laying, int to, int from, const CopyShape *shap
     return dispatch;
 }
 
+static Dispatch lay_move(Laying *laying, Range to, Range from)
+{
+    CopyShape shape = shape_of_words(to.end - to.first);
+    return lay_copy(laying, to, from, false, &shape);
+}
+
+/* `from` < 0: zeros. */
 static Dispatch lay_array_copy(Laying *laying, int to, int from)
 {
     CopyShape shape = shape_of_words(laying->plan->buffers.items[to].bytes);
-    return lay_copy(laying, to, from, &shape);
+    return lay_copy(laying, range_of(laying, to), range_of(laying, from < 0 ? to : from), from < 0, &shape);
 }
 
 /* ---- regions ---- */
@@ -299,6 +350,36 @@ static Dispatch lay_gate(Laying *laying, GateMode mode, int outer, Region region
     return gate;
 }
 
+/* A row: where each argument begins, in elements of its own; then where scratch begins, in bytes. */
+static void lay_launch(Laying *laying, LaidStep *laid, int predicate)
+{
+    const PlanStep *step = laid->step;
+    const Plan *plan = laying->plan;
+    Layout *layout = laying->layout;
+    const Kernel *kernel = plan->kernels.items[step->kernel];
+    int args = step->args.count;
+    Sight sight;
+    if (!look(laying, step, &sight))
+        say_too_far(laying, kernel->name, sight.ranges, sight.count);
+    for (int i = 0; i < args; i++) {
+        Range own = range_of(laying, step->args.items[i]);
+        bool writes = kernel->buffers.items[i].kind != K_IN;
+        layout->written[step->args.items[i]] |= writes;
+        if (sight.moved[i]) /* also what is only written: it may be in part */
+            list_push(laying->arena, &laid->gather, with_slots(laying, lay_move(laying, sight.ranges[i], own), predicate));
+        if (sight.moved[i] && writes)
+            list_push(laying->arena, &laid->scatter, with_slots(laying, lay_move(laying, own, sight.ranges[i]), predicate));
+    }
+    Dispatch dispatch = {.row = begin_row(laying, args + 1), .windows = intern_windows(laying, &sight.windows), .slot = -1};
+    dispatch.shaders = intern_shaders(laying, kernel, 0, sight.window, args + 1);
+    for (int i = 0; i < args; i++) {
+        int64_t size = dtype_size(plan->buffers.items[step->args.items[i]].type.dtype);
+        list_push(laying->arena, &layout->table, place_in(&sight.windows, sight.window[i], sight.ranges[i].first, size));
+    }
+    list_push(laying->arena, &layout->table, place_in(&sight.windows, sight.window[args], layout->scratch, 1));
+    laid->launch = with_slots(laying, dispatch, predicate);
+}
+
 /* ---- steps ---- */
 
 static void mark_written(Layout *layout, const PlanStep *step)
@@ -331,7 +412,8 @@ static void lay_turn(Laying *laying, LaidStep *laid, int predicate)
     for (int i = 0; i < laid->step->rows.count && predicate != NO_REGION; i++) {
         const PlanRow *row = &laid->step->rows.items[i];
         CopyShape shape = shape_of_piece(&buffers[row->whole].type, &buffers[row->value].type);
-        list_push(laying->arena, &laid->rows, with_slots(laying, lay_copy(laying, row->whole, row->value, &shape), predicate));
+        Dispatch copy = lay_copy(laying, range_of(laying, row->whole), range_of(laying, row->value), false, &shape);
+        list_push(laying->arena, &laid->rows, with_slots(laying, copy, predicate));
     }
     for (int i = 0; i < laid->step->carries.count && predicate != NO_REGION; i++) {
         const PlanCarry *carry = &laid->step->carries.items[i];
@@ -345,7 +427,7 @@ static void lay_step(Laying *laying, LaidStep *laid, int predicate)
     const PlanStep *step = laid->step;
     mark_written(laying->layout, step);
     if (step->kind == STEP_LAUNCH)
-        laid->launch = with_slots(laying, lay_launch(laying, step), predicate);
+        lay_launch(laying, laid, predicate);
     else if (step->kind == STEP_COPY && predicate != NO_REGION)
         laid->launch = with_slots(laying, lay_array_copy(laying, step->args.items[0], step->args.items[1]), predicate);
     else if (step->kind == STEP_FILL_ZERO && predicate != NO_REGION)
@@ -421,6 +503,7 @@ const char *layout_plan(Arena *messages, Arena *arena, const Device *device, con
     layout->written = arena_array(arena, bool, plan->buffers.count + 1);
     Laying laying = {.arena = arena, .messages = messages, .device = device, .plan = plan, .layout = layout};
     place_buffers(&laying);
+    place_meeting(&laying);
     intern_windows(&laying, &(Windows){{0}});
     add_control(&laying, 1); /* ALWAYS */
     layout->steps = lay_steps(&laying, &plan->steps, NO_REGION);

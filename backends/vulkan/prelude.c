@@ -9,7 +9,9 @@ typedef struct Part {
 
 /* Elements as a window shows them; # is its number. */
 static const Part memory_parts[] = {
-    {0, 0, "layout(set = 0, binding = #) buffer Memory_# { uint words_#[]; };\n"},
+    {0, 0,
+     "layout(set = 0, binding = #) buffer Memory_# { uint words_#[]; };\n"
+     "layout(set = 0, binding = #) buffer Wide_# { uvec4 wide_#[]; };\n"},
     {0, 0,
      "float get_f32_#(int i) { return uintBitsToFloat(words_#[i]); }\n"
      "float get_f16_#(int i) { return f16_of_bits(bits16_at_#(i)); }\n"
@@ -204,8 +206,9 @@ static void put_window(const Device *device, bool f64, bool i64, int window, Tex
     put_parts(memory_parts + 1, sizeof memory_parts / sizeof *memory_parts - 1, f64, i64, window, out);
 }
 
-void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64, Text *out)
+void glsl_prelude(const Device *device, const Prelude *prelude, Text *out)
 {
+    bool f64 = prelude->f64, i64 = prelude->i64;
     text_puts(out, "#version 450\n");
     if (i64)
         text_puts(out, "#extension GL_ARB_gpu_shader_int64 : require\n");
@@ -215,13 +218,15 @@ void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64
         text_puts(out, "#extension GL_EXT_shader_16bit_storage : require\n");
     if (device->stores_8)
         text_puts(out, "#extension GL_EXT_shader_8bit_storage : require\n");
+    if (prelude->matrices)
+        matrices_print_extensions(device, out);
     text_printf(out,
                 "layout(set = 0, binding = %d) uniform Row { ivec4 row[%d]; };\n"
                 "layout(push_constant) uniform Turn { int turn; };\n"
                 "int base_of(int argument) { return row[argument / 4][argument %% 4]; }\n",
-                MOST_WINDOWS, (row + 3) / 4);
+                MOST_WINDOWS, (prelude->row + 3) / 4);
     put_parts(parts, sizeof parts / sizeof *parts, f64, i64, 0, out);
-    for (int window = 0; window < windows; window++)
+    for (int window = 0; window < prelude->windows; window++)
         put_window(device, f64, i64, window, out);
     print_fused("float", "4097.0", device->fuses, out);
     if (f64)

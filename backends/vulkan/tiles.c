@@ -1,29 +1,25 @@
 /* Contractions by tiles: C[batch, m, n] = sum_k A[batch, m, k] * B[batch, n, k].
  *
- * A workgroup has 8 x 8 threads and a tile of results, of which each thread keeps `rows` x `columns` in registers.  k goes by
- * in slices, which lie in shared memory; where an element of an operand lies is the sum of what its m, n or k contributes, each
- * worked out once, so that convolutions are read in place like matrices.  Then the sums go through the same shared memory, some
- * rows of threads at a time, to whatever thread finishes a result: neighbours finish neighbours.
+ * A workgroup has a tile of results, of which each thread keeps some in registers, or, for numbers of 16 bits on devices with
+ * cooperative matrices, each subgroup some matrices (matrices.c).  k goes by in slices, which lie in shared memory; where an
+ * element of an operand lies is the sum of what its m, n or k contributes, each worked out once, so that convolutions are read
+ * in place like matrices; 16 bytes at a time, where they lie so.  Then the sums go through the same shared memory, some at a
+ * time, to whatever thread finishes a result: neighbours finish neighbours.
  *
  * The order of every sum is that of k. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/tiles.h"
 
 enum {
     SIDE = 8,           /* threads along each side of a tile */
-    SLICE = 16,         /* points of k */
+    GAP = 4,            /* numbers between the points of k of a slice, which then lie in different banks */
     MOST_EACH = 8,      /* results of a thread along each side */
     FEW_TILES = 32,     /* smaller tiles keep more of a device at work */
     MIN_WORK = 1 << 15, /* multiplications */
     LONG_SUM = 2048,    /* terms of a sum that a workgroup should share out, if there are few of them */
+    RUN_BYTES = 16,     /* read at once */
 };
 
-typedef struct Tiles {
-    const Kernel *kernel;
-    const KStage *stage;
-    Contraction roles;
-    int64_t m, n, k, batch;
-    int rows, columns; /* of a thread */
-} Tiles;
+static const TileMethod numbers_method;
 
 /* ---- choosing ---- */
 
@@ -35,22 +31,34 @@ static int64_t count_points(const Kernel *kernel, const KStage *stage, const int
     return points;
 }
 
-static int results_each(int64_t extent)
+static int64_t tiles_along(int64_t extent, int tile)
 {
-    int each = 1;
-    while (each < MOST_EACH && each * SIDE < extent)
-        each *= 2;
-    return each;
-}
-
-static int64_t tiles_along(int64_t extent, int each)
-{
-    return (extent + SIDE * each - 1) / (SIDE * each);
+    return (extent + tile - 1) / tile;
 }
 
 static int64_t tile_count(const Tiles *tiles)
 {
-    return tiles->batch * tiles_along(tiles->m, tiles->rows) * tiles_along(tiles->n, tiles->columns);
+    return tiles->batch * tiles_along(tiles->m, tiles->unit_m * tiles->rows) *
+           tiles_along(tiles->n, tiles->unit_n * tiles->columns);
+}
+
+static int units_along(int64_t extent, int unit, int most)
+{
+    int units = 1;
+    while (units < most && units * unit < extent)
+        units *= 2;
+    return units;
+}
+
+/* Tiles as large as the results, but not so large that they are few; no smaller than `least` units. */
+static void choose_size(Tiles *tiles, int most, int least)
+{
+    tiles->rows = units_along(tiles->m, tiles->unit_m, most);
+    tiles->columns = units_along(tiles->n, tiles->unit_n, most);
+    while (tile_count(tiles) < FEW_TILES && tiles->rows * tiles->columns > least)
+        *(tiles->rows > tiles->columns ? &tiles->rows : &tiles->columns) /= 2;
+    tiles->height = tiles->unit_m * tiles->rows;
+    tiles->width = tiles->unit_n * tiles->columns;
 }
 
 static bool is_fit(const Tiles *tiles)
@@ -66,7 +74,7 @@ static bool is_fit(const Tiles *tiles)
     return tiles->m * tiles->n * tiles->k * tiles->batch >= MIN_WORK && !long_sums;
 }
 
-static bool tiles_plan(const Kernel *kernel, int stage, Tiles *tiles)
+static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, Tiles *tiles)
 {
     *tiles = (Tiles){.kernel = kernel, .stage = &kernel->stages.items[stage]};
     Contraction *roles = &tiles->roles;
@@ -76,42 +84,38 @@ static bool tiles_plan(const Kernel *kernel, int stage, Tiles *tiles)
     tiles->n = count_points(kernel, tiles->stage, roles->n, roles->n_count);
     tiles->k = count_points(kernel, tiles->stage, roles->k, roles->k_count);
     tiles->batch = count_points(kernel, tiles->stage, roles->batch, roles->batch_count) * kernel_points(kernel);
-    tiles->rows = results_each(tiles->m);
-    tiles->columns = results_each(tiles->n);
-    while (tile_count(tiles) < FEW_TILES && tiles->rows * tiles->columns > 4)
-        *(tiles->rows > tiles->columns ? &tiles->rows : &tiles->columns) /= 2;
+    if (matrices_fit(device, tiles)) {
+        choose_size(tiles, MATRICES_EACH, 1);
+    } else {
+        tiles->method = &numbers_method;
+        tiles->unit_m = tiles->unit_n = SIDE;
+        tiles->threads = GROUP_THREADS;
+        tiles->slice = SLICE;
+        choose_size(tiles, MOST_EACH, 4);
+    }
     return is_fit(tiles);
 }
 
-bool tiles_choose(const Kernel *kernel, int stage, Phase *phase)
+bool tiles_choose(const Device *device, const Kernel *kernel, int stage, Phase *phase)
 {
     Tiles tiles;
-    if (!tiles_plan(kernel, stage, &tiles))
+    if (!tiles_plan(device, kernel, stage, &tiles))
         return false;
-    *phase = (Phase){PHASE_TILES, stage, tile_count(&tiles), tile_count(&tiles)};
+    *phase = (Phase){tiles.method->phase, stage, tile_count(&tiles), tile_count(&tiles), tiles.threads};
     return true;
 }
 
 /* ---- shared memory ---- */
 
-/* Sums go through the place of the slices, as many rows of threads at a time as fit. */
-static int parts_of(const Tiles *tiles)
-{
-    int sums = SIDE * tiles->rows * SIDE * tiles->columns, room = SLICE * SIDE * (tiles->rows + tiles->columns), parts = 1;
-    while (sums > room * parts)
-        parts *= 2;
-    return parts;
-}
-
 void tiles_print_shared(GlslPrinter *printer, const Phase *phase)
 {
     Tiles tiles;
-    tiles_plan(printer->kernel, phase->stage, &tiles);
-    glsl_line(printer, "shared float slice[%d];", SLICE * SIDE * (tiles.rows + tiles.columns));
-    glsl_line(printer, "shared int of_m[%d];", SIDE * tiles.rows);
-    glsl_line(printer, "shared int of_n[%d];", SIDE * tiles.columns);
-    glsl_line(printer, "shared int a_of_k[%d];", SLICE);
-    glsl_line(printer, "shared int b_of_k[%d];", SLICE);
+    tiles_plan(printer->device, printer->kernel, phase->stage, &tiles);
+    tiles.method->print_shared(printer, &tiles);
+    glsl_line(printer, "shared int of_m[%d];", tiles.height);
+    glsl_line(printer, "shared int of_n[%d];", tiles.width);
+    glsl_line(printer, "shared int a_of_k[%d];", tiles.slice);
+    glsl_line(printer, "shared int b_of_k[%d];", tiles.slice);
 }
 
 /* ---- places ---- */
@@ -138,11 +142,6 @@ static const char *part_of_place(GlslPrinter *printer, const Affine *index, cons
     return text.data;
 }
 
-static const KInst *operand(const Tiles *tiles, KRef load)
-{
-    return &tiles->stage->insts.items[load];
-}
-
 /* Outer axes are batch axes, too. */
 static int batch_axes(const Tiles *tiles, int *axes)
 {
@@ -155,13 +154,13 @@ static int batch_axes(const Tiles *tiles, int *axes)
 }
 
 /* The places of all rows or columns of the tile; those past the end stand for the last one, and their results are dropped. */
-static void print_side(GlslPrinter *printer, const Tiles *tiles, char name, const int *axes, int count, KRef load, int each,
+static void print_side(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, const int *axes, int count,
                        int64_t extent)
 {
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", SIDE * each, GROUP_THREADS);
-    glsl_line(printer, "int number = min(%c0 + i, %lld);", name, (long long)extent - 1);
+    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", operand->extent, tiles->threads);
+    glsl_line(printer, "int number = min(%c0 + i, %lld);", operand->side, (long long)extent - 1);
     print_digits(printer, tiles, axes, count, "number");
-    glsl_line(printer, "of_%c[i] = %s;", name, part_of_place(printer, &operand(tiles, load)->index, axes, count, 0));
+    glsl_line(printer, "of_%c[i] = %s;", operand->side, part_of_place(printer, &operand->load->index, axes, count, 0));
     glsl_close(printer);
 }
 
@@ -169,19 +168,20 @@ static void print_places(GlslPrinter *printer, const Tiles *tiles)
 {
     const Contraction *roles = &tiles->roles;
     int axes[K_MAX_AXES], count = batch_axes(tiles, axes);
-    int64_t along_n = tiles_along(tiles->n, tiles->columns), along_m = tiles_along(tiles->m, tiles->rows);
-    glsl_line(printer, "int n0 = group %% %lld * %d;", (long long)along_n, SIDE * tiles->columns);
-    glsl_line(printer, "int m0 = group / %lld %% %lld * %d;", (long long)along_n, (long long)along_m, SIDE * tiles->rows);
+    int64_t along_n = tiles_along(tiles->n, tiles->width), along_m = tiles_along(tiles->m, tiles->height);
+    glsl_line(printer, "int n0 = group %% %lld * %d;", (long long)along_n, tiles->width);
+    glsl_line(printer, "int m0 = group / %lld %% %lld * %d;", (long long)along_n, (long long)along_m, tiles->height);
     glsl_line(printer, "int batch = group / %lld;", (long long)(along_n * along_m));
     print_digits(printer, tiles, axes, count, "batch");
-    const KInst *a = operand(tiles, roles->a), *b = operand(tiles, roles->b);
-    glsl_line(printer, "int a_first = %s;", part_of_place(printer, &a->index, axes, count, a->index.offset));
-    glsl_line(printer, "int b_first = %s;", part_of_place(printer, &b->index, axes, count, b->index.offset));
-    print_side(printer, tiles, 'm', roles->m, roles->m_count, roles->a, tiles->rows, tiles->m);
-    print_side(printer, tiles, 'n', roles->n, roles->n_count, roles->b, tiles->columns, tiles->n);
+    Operand a = tiles_operand(tiles, 'a'), b = tiles_operand(tiles, 'b');
+    const Affine *of_a = &a.load->index, *of_b = &b.load->index;
+    glsl_line(printer, "int a_first = %s;", part_of_place(printer, of_a, axes, count, of_a->offset));
+    glsl_line(printer, "int b_first = %s;", part_of_place(printer, of_b, axes, count, of_b->offset));
+    print_side(printer, tiles, &a, roles->m, roles->m_count, tiles->m);
+    print_side(printer, tiles, &b, roles->n, roles->n_count, tiles->n);
 }
 
-/* ---- sums ---- */
+/* ---- operands ---- */
 
 /* Whether elements that follow each other along k lie closer than those along the other axes. */
 static bool goes_along_k(const Affine *index, const int *k, int k_count, const int *side, int side_count)
@@ -189,88 +189,199 @@ static bool goes_along_k(const Affine *index, const int *k, int k_count, const i
     return k_count && index->coef[k[k_count - 1]] == 1 && !(side_count && index->coef[side[side_count - 1]] == 1);
 }
 
-/* A slice of one operand: [k][row or column]. */
-static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int each, bool along_k, int first)
+/* How many elements along `axis`, the fastest of its kind, can be read at once: they never go past its end, and always begin
+ * where as many bytes do. */
+static int run_along(const Tiles *tiles, const KInst *load, int axis)
 {
-    const KInst *load = operand(tiles, name == 'a' ? tiles->roles.a : tiles->roles.b);
-    char side = name == 'a' ? 'm' : 'n';
-    int width = SIDE * each;
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", SLICE * width, GROUP_THREADS);
-    glsl_line(printer, along_k ? "int k = i %% %d, side = i / %d;" : "int side = i %% %d, k = i / %d;", along_k ? SLICE : width,
-              along_k ? SLICE : width);
-    const char *value =
-        arena_printf(printer->arena, "get_b%d(%c_first + of_%c[side] + %c_of_k[k])", load->buffer, name, side, name);
-    if (tiles->k % SLICE)
-        value = arena_printf(printer->arena, "k0 + k < %lld ? %s : 0.0", (long long)tiles->k, value);
-    glsl_line(printer, "slice[%d + k * %d + side] = %s;", first, width, value);
+    int run = RUN_BYTES / dtype_size(load->dtype);
+    bool fits = load->index.coef[axis] == 1 && glsl_axis(tiles->kernel, tiles->stage, axis)->extent % run == 0 &&
+                load->index.offset % run == 0;
+    for (int other = 0; other < K_MAX_AXES; other++)
+        fits &= other == axis || load->index.coef[other] % run == 0;
+    return fits ? run : 1;
+}
+
+Operand tiles_operand(const Tiles *tiles, char name)
+{
+    const Contraction *roles = &tiles->roles;
+    const bool a = name == 'a';
+    const int *side = a ? roles->m : roles->n, count = a ? roles->m_count : roles->n_count;
+    Operand operand = {.load = &tiles->stage->insts.items[a ? roles->a : roles->b],
+                       .name = name,
+                       .side = a ? 'm' : 'n',
+                       .extent = a ? tiles->height : tiles->width,
+                       .run = 1};
+    operand.along_k = goes_along_k(&operand.load->index, roles->k, roles->k_count, side, count);
+    if (operand.along_k)
+        operand.run = run_along(tiles, operand.load, roles->k[roles->k_count - 1]);
+    else if (count)
+        operand.run = run_along(tiles, operand.load, side[count - 1]);
+    return operand;
+}
+
+const char *tiles_place(GlslPrinter *printer, const Operand *operand, const char *k)
+{
+    return arena_printf(printer->arena, "%c_first + of_%c[side] + %c_of_k[%s]", operand->name, operand->side, operand->name, k);
+}
+
+const char *tiles_guarded(GlslPrinter *printer, const Tiles *tiles, const char *k, const char *value, const char *zero)
+{
+    if (tiles->k % tiles->slice == 0)
+        return value;
+    return arena_printf(printer->arena, "k0 + %s < %lld ? %s : %s", k, (long long)tiles->k, value, zero);
+}
+
+/* ---- sums of numbers ---- */
+
+static int pitch_of(int extent)
+{
+    return extent + GAP;
+}
+
+static void print_shared(GlslPrinter *printer, const Tiles *tiles)
+{
+    glsl_line(printer, "shared float slice[%d];", tiles->slice * (pitch_of(tiles->height) + pitch_of(tiles->width)));
+}
+
+/* Element `number` of the words that were read at once. */
+static const char *element_of_words(GlslPrinter *printer, DType dtype, int number)
+{
+    static const char letters[] = "xyzw";
+    if (dtype == DT_f32)
+        return arena_printf(printer->arena, "uintBitsToFloat(words.%c)", letters[number]);
+    return arena_printf(printer->arena, "%s_of_bits(words.%c %s)", dtype_name(dtype), letters[number / 2],
+                        number % 2 ? ">> 16" : "& 0xffffu");
+}
+
+/* A slice of one operand: [k][row or column]. */
+static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int first)
+{
+    Operand operand = tiles_operand(tiles, name);
+    int run = operand.run, pitch = pitch_of(operand.extent);
+    int fast = (operand.along_k ? tiles->slice : operand.extent) / run;
+    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", tiles->slice * operand.extent / run, tiles->threads);
+    glsl_line(printer, operand.along_k ? "int k = i %% %d * %d, side = i / %d;" : "int side = i %% %d * %d, k = i / %d;", fast,
+              run, fast);
+    const char *place = tiles_place(printer, &operand, "k");
+    if (run == 1) {
+        const char *value = arena_printf(printer->arena, "get_b%d(%s)", operand.load->buffer, place);
+        glsl_line(printer, "slice[%d + k * %d + side] = %s;", first, pitch, tiles_guarded(printer, tiles, "k", value, "0.0"));
+    } else {
+        const char *words = arena_printf(printer->arena, "words_of_b%d(%s)", operand.load->buffer, place);
+        glsl_line(printer, "uvec4 words = %s;", tiles_guarded(printer, tiles, "k", words, "uvec4(0u)"));
+    }
+    for (int i = 0; i < run && run > 1; i++)
+        glsl_line(printer, "slice[%d + k * %d + side] = %s;", first + i * (operand.along_k ? pitch : 1), pitch,
+                  element_of_words(printer, operand.load->dtype, i));
     glsl_close(printer);
+}
+
+static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
+{
+    glsl_line(printer, "int x = thread %% %d, y = thread / %d;", SIDE, SIDE);
+    for (int i = 0; i < tiles->rows; i++)
+        for (int j = 0; j < tiles->columns; j++)
+            glsl_line(printer, "float s%d_%d = 0.0;", i, j);
 }
 
 /* Rows of a thread lie side by side, its columns SIDE apart, so that threads read different banks. */
 static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
 {
-    glsl_open(printer, "for (int k = 0; k < %d; k++)", SLICE);
+    glsl_open(printer, "for (int k = 0; k < %d; k++)", tiles->slice);
     for (int i = 0; i < tiles->rows; i++)
-        glsl_line(printer, "float x%d = slice[k * %d + y * %d + %d];", i, SIDE * tiles->rows, tiles->rows, i);
+        glsl_line(printer, "float x%d = slice[k * %d + y * %d + %d];", i, pitch_of(tiles->height), tiles->rows, i);
     for (int j = 0; j < tiles->columns; j++) {
-        glsl_line(printer, "float y%d = slice[%d + k * %d + x + %d];", j, b_slice, SIDE * tiles->columns, SIDE * j);
+        glsl_line(printer, "float y%d = slice[%d + k * %d + x + %d];", j, b_slice, pitch_of(tiles->width), SIDE * j);
         for (int i = 0; i < tiles->rows; i++)
             glsl_line(printer, "s%d_%d += x%d * y%d;", i, j, i, j);
     }
     glsl_close(printer);
 }
 
-static void print_sums(GlslPrinter *printer, const Tiles *tiles)
+static void print_slice_and_multiply(GlslPrinter *printer, const Tiles *tiles)
 {
-    const Contraction *roles = &tiles->roles;
-    const Affine *a = &operand(tiles, roles->a)->index, *b = &operand(tiles, roles->b)->index;
-    int b_slice = SLICE * SIDE * tiles->rows;
-    for (int i = 0; i < tiles->rows; i++)
-        for (int j = 0; j < tiles->columns; j++)
-            glsl_line(printer, "float s%d_%d = 0.0;", i, j);
-    glsl_open(printer, "for (int k0 = 0; k0 < %lld; k0 += %d)", (long long)tiles->k, SLICE);
-    glsl_line(printer, "barrier();");
-    glsl_open(printer, "if (thread < %d)", SLICE);
-    glsl_line(printer, "int number = min(k0 + thread, %lld);", (long long)tiles->k - 1);
-    print_digits(printer, tiles, roles->k, roles->k_count, "number");
-    glsl_line(printer, "a_of_k[thread] = %s;", part_of_place(printer, a, roles->k, roles->k_count, 0));
-    glsl_line(printer, "b_of_k[thread] = %s;", part_of_place(printer, b, roles->k, roles->k_count, 0));
-    glsl_close(printer);
-    glsl_line(printer, "barrier();");
-    print_slice(printer, tiles, 'a', tiles->rows, goes_along_k(a, roles->k, roles->k_count, roles->m, roles->m_count), 0);
-    print_slice(printer, tiles, 'b', tiles->columns, goes_along_k(b, roles->k, roles->k_count, roles->n, roles->n_count),
-                b_slice);
+    int b_slice = tiles->slice * pitch_of(tiles->height);
+    print_slice(printer, tiles, 'a', 0);
+    print_slice(printer, tiles, 'b', b_slice);
     glsl_line(printer, "barrier();");
     print_multiply(printer, tiles, b_slice);
-    glsl_close(printer);
 }
 
-/* ---- results ---- */
-
-static void print_hand_over(GlslPrinter *printer, const Tiles *tiles, int sides)
+/* Sums go through the place of the slices, as many rows of threads at a time as fit. */
+static int parts_of(const Tiles *tiles)
 {
-    glsl_line(printer, "barrier();");
+    int parts = 1;
+    while (tiles->height * tiles->width > tiles->slice * (tiles->height + tiles->width) * parts)
+        parts *= 2;
+    return parts;
+}
+
+static int part_size(const Tiles *tiles)
+{
+    return tiles->height * tiles->width / parts_of(tiles);
+}
+
+static void print_hand_over(GlslPrinter *printer, const Tiles *tiles)
+{
+    int sides = SIDE / parts_of(tiles);
     glsl_open(printer, "if (y / %d == part)", sides);
     for (int i = 0; i < tiles->rows; i++)
         for (int j = 0; j < tiles->columns; j++)
-            glsl_line(printer, "slice[(y %% %d * %d + %d) * %d + x + %d] = s%d_%d;", sides, tiles->rows, i,
-                      SIDE * tiles->columns, SIDE * j, i, j);
+            glsl_line(printer, "slice[(y %% %d * %d + %d) * %d + x + %d] = s%d_%d;", sides, tiles->rows, i, tiles->width,
+                      SIDE * j, i, j);
+    glsl_close(printer);
+}
+
+static void print_place(GlslPrinter *printer, const Tiles *tiles)
+{
+    int height = tiles->height / parts_of(tiles);
+    glsl_line(printer, "int m = m0 + part * %d + i / %d, n = n0 + i %% %d;", height, tiles->width, tiles->width);
+    glsl_line(printer, "float s0 = slice[i];");
+}
+
+static const TileMethod numbers_method = {
+    .phase = PHASE_TILES,
+    .print_shared = print_shared,
+    .print_zeros = print_zeros,
+    .print_slice_and_multiply = print_slice_and_multiply,
+    .parts = parts_of,
+    .part_size = part_size,
+    .print_hand_over = print_hand_over,
+    .print_place = print_place,
+};
+
+/* ---- slices and results ---- */
+
+static void print_sums(GlslPrinter *printer, const Tiles *tiles)
+{
+    const Contraction *roles = &tiles->roles;
+    Operand a = tiles_operand(tiles, 'a'), b = tiles_operand(tiles, 'b');
+    tiles->method->print_zeros(printer, tiles);
+    glsl_open(printer, "for (int k0 = 0; k0 < %lld; k0 += %d)", (long long)tiles->k, tiles->slice);
+    glsl_line(printer, "barrier();");
+    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", tiles->slice, tiles->threads);
+    glsl_line(printer, "int number = min(k0 + i, %lld);", (long long)tiles->k - 1);
+    print_digits(printer, tiles, roles->k, roles->k_count, "number");
+    glsl_line(printer, "a_of_k[i] = %s;", part_of_place(printer, &a.load->index, roles->k, roles->k_count, 0));
+    glsl_line(printer, "b_of_k[i] = %s;", part_of_place(printer, &b.load->index, roles->k, roles->k_count, 0));
     glsl_close(printer);
     glsl_line(printer, "barrier();");
+    tiles->method->print_slice_and_multiply(printer, tiles);
+    glsl_close(printer);
 }
 
 static void print_results(GlslPrinter *printer, const Tiles *tiles)
 {
     const Contraction *roles = &tiles->roles;
-    int parts = parts_of(tiles), sides = SIDE / parts, width = SIDE * tiles->columns, height = sides * tiles->rows;
-    glsl_open(printer, "for (int part = 0; part < %d; part++)", parts);
-    print_hand_over(printer, tiles, sides);
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", width * height, GROUP_THREADS);
-    glsl_line(printer, "int m = m0 + part * %d + i / %d, n = n0 + i %% %d;", height, width, width);
+    glsl_open(printer, "for (int part = 0; part < %d; part++)", tiles->method->parts(tiles));
+    glsl_line(printer, "barrier();");
+    tiles->method->print_hand_over(printer, tiles);
+    glsl_line(printer, "barrier();");
+    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", tiles->method->part_size(tiles), tiles->threads);
+    tiles->method->print_place(printer, tiles);
     glsl_open(printer, "if (m < %lld && n < %lld)", (long long)tiles->m, (long long)tiles->n);
     print_digits(printer, tiles, roles->m, roles->m_count, "m");
     print_digits(printer, tiles, roles->n, roles->n_count, "n");
-    glsl_line(printer, "float s0 = slice[i];");
     glsl_tail(printer, tiles->stage);
     glsl_close(printer);
     glsl_close(printer);
@@ -280,10 +391,9 @@ static void print_results(GlslPrinter *printer, const Tiles *tiles)
 void tiles_print(GlslPrinter *printer, const Phase *phase)
 {
     Tiles tiles;
-    tiles_plan(printer->kernel, phase->stage, &tiles);
+    tiles_plan(printer->device, printer->kernel, phase->stage, &tiles);
     glsl_line(printer, "if (group >= %lld)", (long long)phase->points);
     glsl_line(printer, "  return;");
-    glsl_line(printer, "int x = thread %% %d, y = thread / %d;", SIDE, SIDE);
     print_places(printer, &tiles);
     print_sums(printer, &tiles);
     print_results(printer, &tiles);

@@ -20,6 +20,7 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
     pthread_mutex_init(&made->queue_lock, NULL);
     const char *reason = device_open(arena, made);
     if (!reason) {
+        matrices_choose(made);
         *device = made;
         return NULL;
     }
@@ -40,6 +41,9 @@ static const char *vulkan_describe(Device *device, Arena *arena)
                 device->features.shaderInt64 ? "i64" : "no i64");
     text_printf(&text, "%s%s%s", device->stores_16 ? ", 16-bit storage" : "", device->stores_8 ? ", 8-bit storage" : "",
                 device->subgroups_fold ? ", subgroups" : "");
+    if (device->matrices.form)
+        text_printf(&text, ", matrices of %d x %d x %d", device->matrices.shape.m, device->matrices.shape.n,
+                    device->matrices.shape.k);
     text_printf(&text, ", %s, up to %lld MiB, arrays of up to %lld MiB",
                 device->host_sees_all ? "memory shared with the host" : "memory of its own",
                 (long long)(device->memory_bytes >> 20), (long long)(device->window_bytes >> 20));
@@ -115,9 +119,9 @@ static const char *dump_spirv(Arena *arena, const Device *device, const Kernel *
 static const char *vulkan_dump(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out)
 {
     static const char *const kinds[] = {"a thread for each point", "a workgroup for each sum", "a workgroup for each tile",
-                                        "a workgroup for each row"};
+                                        "a workgroup for each tile, with matrices", "a workgroup for each row"};
     bool schedule = strcmp(stage, "schedule") == 0, glsl = strcmp(stage, "glsl") == 0;
-    Phases phases = glsl_phases(arena, kernel);
+    Phases phases = glsl_phases(arena, device, kernel);
     const char *reason = compile_check(arena, device, kernel);
     if (!schedule && !glsl && strcmp(stage, "spirv") != 0)
         return arena_printf(arena, "the Vulkan backend has no stage \"%s\": it has schedule, glsl and spirv", stage);

@@ -4,6 +4,8 @@
  *   compile.c  kernels to pipelines, on all threads               inst.c     one instruction as GLSL
  *   spirv.c    GLSL to SPIR-V, by glslang                         prelude.c  GLSL that every shader begins with
  *   tiles.c    contractions by tiles in shared memory             control.c  shaders that decide and copy for control flow
+ *   matrices.c the same with cooperative matrices                 shapes.c   which matrices a device has, and whether they work
+ *   features.c what may be used of a device
  *   layout.c   where a plan's buffers lie in device memory        windows.c  which part of it a dispatch sees
  *   instance.c memory, transfers                                  commands.c what is recorded and submitted
  *   execute.c  recording a plan's steps                           vulkan.c   the backend's table of functions
@@ -24,6 +26,35 @@
 
 /* ---- the device (device.c) ---- */
 
+typedef enum Feature {
+    FEATURE_f64,
+    FEATURE_i64,
+    FEATURE_storage16,
+    FEATURE_storage8,
+    FEATURE_subgroups,
+    FEATURE_matrices,
+    FEATURES,
+} Feature;
+
+/* Cooperative matrices as the device and glslang have them; by hand each thread has all of a matrix, to test what is around
+ * them on a device without. */
+typedef enum MatrixForm { MATRICES_NONE, MATRICES_KHR, MATRICES_NV, MATRICES_BY_HAND, MATRIX_FORMS } MatrixForm;
+
+typedef struct MatrixShape { /* m x k by k x n, of f16; sums are f32 */
+    int m, n, k;
+} MatrixShape;
+
+enum { MATRICES_SUBGROUPS = 4 }; /* of a workgroup that multiplies matrices */
+
+typedef struct Matrices {
+    MatrixForm form; /* the one that is used, in this shape */
+    MatrixShape shape;
+    bool has[MATRIX_FORMS];    /* the device does, of some shape */
+    int threads;               /* of a subgroup */
+    bool can_size;             /* a pipeline can say how large its subgroups are */
+    VkBool32 has_memory_model; /* that KHR needs */
+} Matrices;
+
 struct Device {
     Arena *arena;
     DeviceOptions options;
@@ -36,8 +67,10 @@ struct Device {
     bool subgroups_fold;               /* by arithmetic */
     bool stores_16, stores_8;          /* numbers of so many bits, alone */
     bool fuses;                        /* fma rounds once; processors that stand in for a GPU round the product, too */
-    bool is_minimal;                   /* it pretends to have no more than every device must have */
-    uint32_t clock_bits;               /* of timestamps of the queue; 0: it has none */
+    Matrices matrices;
+    bool may_use[FEATURES]; /* if the device has them */
+    bool is_minimal;        /* it pretends to have no more than every device must have */
+    uint32_t clock_bits;    /* of timestamps of the queue; 0: it has none */
     VkDevice logical;
     uint32_t family;                     /* of the queue */
     uint32_t device_memory, host_memory; /* types: of arrays, and of what the host and the device both see */
@@ -59,6 +92,27 @@ void device_close(Device *device);
 const char *device_others(Arena *arena, const Device *device); /* names of those that were not chosen */
 /* The reason for a result that is none of success, as "what: VK_ERROR_..". */
 const char *device_reason(Arena *arena, const char *what, VkResult result);
+bool device_has_extension(const Device *device, const char *name);
+const char *features_read(Arena *arena, Device *device); /* null, or which of those that are to be left out is none */
+
+/* ---- which matrices (shapes.c) ---- */
+
+/* What has to be asked for when the device is opened so that its matrices can be used. */
+typedef struct MatrixNeeds {
+    VkPhysicalDeviceShaderFloat16Int8Features halves;
+    VkPhysicalDeviceVulkanMemoryModelFeatures memory_model;
+    VkPhysicalDeviceSubgroupSizeControlFeaturesEXT sizes;
+    VkPhysicalDeviceCooperativeMatrixFeaturesNV nv;
+#ifdef VK_KHR_cooperative_matrix
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR khr;
+#endif
+} MatrixNeeds;
+
+/* Finds out what the device has.  Extensions are added to those that are there; returns the first of a chain that ends with
+ * `next`. */
+void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, uint32_t *count, void *next);
+/* Takes the first shape that multiplies right; of an open device.  Says in the log why none does. */
+void matrices_choose(Device *device);
 
 /* ---- kernels as shaders (glsl.c, inst.c, prelude.c, spirv.c) ---- */
 
@@ -70,21 +124,23 @@ enum {
 };
 
 typedef enum PhaseKind {
-    PHASE_POINTS, /* a thread for each point of a stage's map axes */
-    PHASE_SUMS,   /* a workgroup for each point, whose threads share out the points of the reduction */
-    PHASE_TILES,  /* a workgroup for each tile of a contraction's results (tiles.c) */
-    PHASE_ROWS,   /* a workgroup for each point of the outer axes, for all stages: where they have locals in common */
+    PHASE_POINTS,   /* a thread for each point of a stage's map axes */
+    PHASE_SUMS,     /* a workgroup for each point, whose threads share out the points of the reduction */
+    PHASE_TILES,    /* a workgroup for each tile of a contraction's results (tiles.c) */
+    PHASE_MATRICES, /* the same, with cooperative matrices */
+    PHASE_ROWS,     /* a workgroup for each point of the outer axes, for all stages: where they have locals in common */
 } PhaseKind;
 
 typedef struct Phase {
     PhaseKind kind;
-    int stage;      /* POINTS, SUMS, TILES */
+    int stage;      /* but of ROWS */
     int64_t points; /* threads or workgroups */
     int64_t groups; /* workgroups of a dispatch */
+    int threads;    /* of a workgroup */
 } Phase;
 typedef LIST(Phase) Phases;
 
-Phases glsl_phases(Arena *arena, const Kernel *kernel);
+Phases glsl_phases(Arena *arena, const Device *device, const Kernel *kernel);
 /* Bytes of locals of one workgroup that do not fit into shared memory. */
 int64_t glsl_scratch_bytes(const Kernel *kernel);
 /* `window`: by argument, scratch behind them; null: one window holds all. */
@@ -109,17 +165,24 @@ const KAxis *glsl_axis(const Kernel *kernel, const KStage *stage, int axis);
 void glsl_tail(GlslPrinter *printer, const KStage *stage);
 
 /* A contraction by tiles, if it is one and large enough. */
-bool tiles_choose(const Kernel *kernel, int stage, Phase *phase);
+bool tiles_choose(const Device *device, const Kernel *kernel, int stage, Phase *phase);
 void tiles_print_shared(GlslPrinter *printer, const Phase *phase);
 void tiles_print(GlslPrinter *printer, const Phase *phase);
+void matrices_print_extensions(const Device *device, Text *out);
+int64_t matrices_shared_bytes(const MatrixShape *shape); /* the most that a workgroup needs */
 
 const char *glsl_type(DType dtype);
 /* Instruction `ref` of a stage as an expression over axes a0.., values v0.. and bases b0.. . */
 void glsl_inst(const Kernel *kernel, const KStage *stage, KRef ref, Text *out);
 void glsl_affine(const Affine *affine, Text *out);
 void glsl_constant(DType dtype, double real, int64_t integer, Text *out);
-/* What windows 0 .. `windows` - 1 show, rows of `row` numbers, and arithmetic; with what these types need, or without. */
-void glsl_prelude(const Device *device, int windows, int row, bool f64, bool i64, Text *out);
+
+typedef struct Prelude {
+    int windows;             /* 0 .. `windows` - 1 are shown */
+    int row;                 /* numbers of a row of the table */
+    bool f64, i64, matrices; /* with what these need, or without */
+} Prelude;
+void glsl_prelude(const Device *device, const Prelude *prelude, Text *out);
 
 typedef struct Spirv {
     uint32_t *words;
@@ -144,6 +207,7 @@ int windows_count(const unsigned char *window, int args);
 /* Places windows over the ranges, and says which one shows each.  False: they lie too far apart. */
 bool windows_place(Arena *arena, const Device *device, int64_t bytes, const Range *ranges, int count, Windows *windows,
                    unsigned char *window);
+int windows_shortest(const Range *ranges, const bool *left_out, int count); /* of those that are not left out; or -1 */
 
 /* ---- shaders that decide and copy (control.c) ---- */
 
@@ -193,6 +257,7 @@ typedef struct LaidSteps LaidSteps;
 typedef struct LaidStep {
     const PlanStep *step;
     Dispatch launch;                          /* LAUNCH; COPY and FILL_ZERO in a region */
+    Dispatches gather, scatter;               /* LAUNCH: copies of arguments that lie too far from the others, and back */
     Dispatches enter, turn, rows;             /* copies of loops in a region: as in step->carries, step->rows */
     Dispatch gate, test_gate, otherwise_gate; /* of `body`, `test`, `otherwise`, if the device decides about them */
     Dispatch again_gate;                      /* WHILE: of `test` behind a turn */
@@ -208,6 +273,7 @@ typedef struct Layout {
     int64_t *offset; /* by buffer of the plan, in bytes, 64-aligned */
     bool *written;   /* by buffer: an input that steps write to goes back to the host */
     int64_t scratch, scratch_bytes;
+    int64_t meeting, meeting_bytes;  /* where arguments of a launch are copied that lie too far from its others */
     int64_t control_offset;          /* predicates and slots */
     LIST(uint32_t) control;          /* as they are at first */
     int64_t table_offset, row_bytes; /* of the longest row */

@@ -48,3 +48,12 @@ bool windows_place(Arena *arena, const Device *device, int64_t bytes, const Rang
     }
     return true;
 }
+
+int windows_shortest(const Range *ranges, const bool *left_out, int count)
+{
+    int shortest = -1;
+    for (int i = 0; i < count; i++)
+        if (!left_out[i] && (shortest < 0 || ranges[i].end - ranges[i].first < ranges[shortest].end - ranges[shortest].first))
+            shortest = i;
+    return shortest;
+}

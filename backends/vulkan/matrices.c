@@ -1,0 +1,254 @@
+/* Cooperative matrices: small matrices that the threads of a subgroup hold and multiply together.
+ *
+ * Each of four subgroups, two along each side of a tile, keeps some matrices of sums.  Slices lie in shared memory as [row or
+ * column][k], two numbers of 16 bits to a word.  Products are exact and sums are f32, as everywhere; their order is the
+ * device's.  Which shape is used is found out when the device is opened (shapes.c). */
+#include "backends/vulkan/tiles.h"
+
+enum {
+    SUBGROUPS_A_SIDE = 2, /* MATRICES_SUBGROUPS in all */
+    GAP_WORDS = 4,        /* between rows of a slice, which then lie in different banks */
+};
+
+/* How a form of matrices is written; M, N, K, PITCH are the shape's. */
+static const struct {
+    const char *extensions, *definitions;
+} forms[] = {
+    [MATRICES_NV] = {"#extension GL_KHR_memory_scope_semantics : require\n"
+                     "#extension GL_NV_cooperative_matrix : require\n"
+                     "#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require\n",
+                     "#define MatrixA fcoopmatNV<16, gl_ScopeSubgroup, M, K>\n"
+                     "#define MatrixB fcoopmatNV<16, gl_ScopeSubgroup, K, N>\n"
+                     "#define MatrixC fcoopmatNV<32, gl_ScopeSubgroup, M, N>\n"
+                     "#define set_zero(c) c = MatrixC(0.0)\n"
+                     "#define load_a(a, at) coopMatLoadNV(a, slice, at, PITCH, false)\n"
+                     "#define load_b(b, at) coopMatLoadNV(b, slice, at, PITCH, true)\n"
+                     "#define multiply_add(a, b, c) c = coopMatMulAddNV(a, b, c)\n"
+                     "#define store_c(c, at) coopMatStoreNV(c, slice, at, N, false)\n"},
+    [MATRICES_KHR] = {"#extension GL_KHR_memory_scope_semantics : require\n"
+                      "#extension GL_KHR_cooperative_matrix : require\n"
+                      "#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require\n",
+                      "#define MatrixA coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA>\n"
+                      "#define MatrixB coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB>\n"
+                      "#define MatrixC coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>\n"
+                      "#define set_zero(c) c = MatrixC(0.0)\n"
+                      "#define load_a(a, at) coopMatLoad(a, slice, at, PITCH, gl_CooperativeMatrixLayoutRowMajor)\n"
+                      "#define load_b(b, at) coopMatLoad(b, slice, at, PITCH, gl_CooperativeMatrixLayoutColumnMajor)\n"
+                      "#define multiply_add(a, b, c) c = coopMatMulAdd(a, b, c)\n"
+                      "#define store_c(c, at) coopMatStore(c, slice, at, N, gl_CooperativeMatrixLayoutRowMajor)\n"},
+    [MATRICES_BY_HAND] = {"#extension GL_KHR_shader_subgroup_basic : require\n",
+                          "struct MatrixA { float x[M * K]; };\n"
+                          "struct MatrixB { float x[N * K]; };\n"
+                          "struct MatrixC { float x[M * N]; };\n"
+                          "float half_at(int at, int k) {\n"
+                          "  return f16_of_bits((slice[at + k / 2] >> (k % 2 * 16)) & 0xffffu);\n"
+                          "}\n"
+                          "void set_zero(out MatrixC c) {\n"
+                          "  for (int i = 0; i < M * N; i++) c.x[i] = 0.0;\n"
+                          "}\n"
+                          "void load_a(out MatrixA a, int at) {\n"
+                          "  for (int i = 0; i < M * K; i++) a.x[i] = half_at(at + i / K * PITCH, i % K);\n"
+                          "}\n"
+                          "void load_b(out MatrixB b, int at) {\n"
+                          "  for (int i = 0; i < N * K; i++) b.x[i] = half_at(at + i / K * PITCH, i % K);\n"
+                          "}\n"
+                          "void multiply_add(MatrixA a, MatrixB b, inout MatrixC c) {\n"
+                          "  for (int i = 0; i < M * N; i++)\n"
+                          "    for (int k = 0; k < K; k++) c.x[i] += a.x[i / N * K + k] * b.x[i % N * K + k];\n"
+                          "}\n"
+                          "void store_c(MatrixC c, int at) {\n"
+                          "  for (int i = 0; i < M * N && gl_SubgroupInvocationID == 0u; i++)\n"
+                          "    slice[at + i] = floatBitsToUint(c.x[i]);\n"
+                          "}\n"},
+};
+
+void matrices_print_extensions(const Device *device, Text *out)
+{
+    text_puts(out, forms[device->matrices.form].extensions);
+}
+
+static const MatrixShape *shape_of(const GlslPrinter *printer)
+{
+    return &printer->device->matrices.shape;
+}
+
+static int pitch_of(int slice)
+{
+    return slice / 2 + GAP_WORDS;
+}
+
+static int slice_for(const MatrixShape *shape)
+{
+    return shape->k > SLICE ? shape->k : SLICE;
+}
+
+static int slice_words(int height, int width, int slice)
+{
+    return (height + width) * pitch_of(slice);
+}
+
+int64_t matrices_shared_bytes(const MatrixShape *shape)
+{
+    int height = SUBGROUPS_A_SIDE * MATRICES_EACH * shape->m, width = SUBGROUPS_A_SIDE * MATRICES_EACH * shape->n;
+    int slice = slice_for(shape);
+    return 4 * ((int64_t)slice_words(height, width, slice) + height + width + 2 * slice);
+}
+
+/* ---- sums of matrices ---- */
+
+static void print_shared(GlslPrinter *printer, const Tiles *tiles)
+{
+    const MatrixShape *shape = shape_of(printer);
+    int words = slice_words(tiles->height, tiles->width, tiles->slice), part = tiles->unit_m * tiles->unit_n;
+    glsl_line(printer, "shared uint slice[%d];", words > part ? words : part);
+    glsl_line(printer, "const int M = %d, N = %d, K = %d, PITCH = %d;", shape->m, shape->n, shape->k, pitch_of(tiles->slice));
+    text_puts(printer->out, forms[printer->device->matrices.form].definitions);
+}
+
+static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
+{
+    glsl_line(printer, "int x = int(gl_SubgroupID) %% %d, y = int(gl_SubgroupID) / %d;", SUBGROUPS_A_SIDE, SUBGROUPS_A_SIDE);
+    for (int i = 0; i < tiles->rows; i++)
+        for (int j = 0; j < tiles->columns; j++) {
+            glsl_line(printer, "MatrixC s%d_%d;", i, j);
+            glsl_line(printer, "set_zero(s%d_%d);", i, j);
+        }
+}
+
+/* What lies at `side`, k and k + 1, or at `side` + number. */
+static void print_word(GlslPrinter *printer, const Operand *operand, int first, int pitch, int number, const char *word)
+{
+    bool along_k = operand->along_k;
+    glsl_line(printer, "slice[%d + (side + %d) * %d + k / 2 + %d] = %s;", first, along_k ? 0 : number, pitch,
+              along_k ? number : 0, word);
+}
+
+/* A word has two neighbours along k, read one by one. */
+static void print_pair(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int first, int pitch)
+{
+    const char *value[2];
+    for (int i = 0; i < 2; i++) {
+        const char *k = i ? "k + 1" : "k";
+        const char *bits =
+            arena_printf(printer->arena, "bits_of_b%d(%s)", operand->load->buffer, tiles_place(printer, operand, k));
+        value[i] = tiles_guarded(printer, tiles, k, bits, "0u");
+    }
+    glsl_line(printer, "uint low = %s, high = %s;", value[0], value[1]);
+    print_word(printer, operand, first, pitch, 0, "low | high << 16");
+}
+
+/* Eight numbers along k are four words; eight along the side, those at k and at k + 1, are the halves of eight. */
+static void print_run(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int first, int pitch)
+{
+    static const char letters[] = "xyzw";
+    for (int i = 0; i < (operand->along_k ? 1 : 2); i++) {
+        const char *k = i ? "k + 1" : "k";
+        const char *words =
+            arena_printf(printer->arena, "words_of_b%d(%s)", operand->load->buffer, tiles_place(printer, operand, k));
+        glsl_line(printer, "uvec4 %s = %s;", i ? "next" : "words", tiles_guarded(printer, tiles, k, words, "uvec4(0u)"));
+    }
+    for (int i = 0; i < (operand->along_k ? 4 : operand->run); i++) {
+        char letter = letters[operand->along_k ? i : i / 2];
+        const char *word = arena_printf(printer->arena, "words.%c", letter);
+        if (!operand->along_k)
+            word = i % 2 ? arena_printf(printer->arena, "words.%c >> 16 | (next.%c & 0xffff0000u)", letter, letter)
+                         : arena_printf(printer->arena, "(words.%c & 0xffffu) | next.%c << 16", letter, letter);
+        print_word(printer, operand, first, pitch, i, word);
+    }
+}
+
+static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int first)
+{
+    Operand operand = tiles_operand(tiles, name);
+    int k_step = operand.along_k && operand.run > 1 ? operand.run : 2, side_step = operand.along_k ? 1 : operand.run;
+    int along_k = tiles->slice / k_step, along_side = operand.extent / side_step;
+    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", along_k * along_side, tiles->threads);
+    if (operand.along_k)
+        glsl_line(printer, "int k = i %% %d * %d, side = i / %d;", along_k, k_step, along_k);
+    else
+        glsl_line(printer, "int side = i %% %d * %d, k = i / %d * %d;", along_side, side_step, along_side, k_step);
+    (operand.run > 1 ? print_run : print_pair)(printer, tiles, &operand, first, pitch_of(tiles->slice));
+    glsl_close(printer);
+}
+
+static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
+{
+    glsl_open(printer, "for (int k = 0; k < %d; k += K)", tiles->slice);
+    for (int i = 0; i < tiles->rows; i++) {
+        glsl_line(printer, "MatrixA a%d_;", i);
+        glsl_line(printer, "load_a(a%d_, (y * %d + %d) * M * PITCH + k / 2);", i, tiles->rows, i);
+    }
+    for (int j = 0; j < tiles->columns; j++) {
+        glsl_line(printer, "MatrixB b%d_;", j);
+        glsl_line(printer, "load_b(b%d_, %d + (x * %d + %d) * N * PITCH + k / 2);", j, b_slice, tiles->columns, j);
+        for (int i = 0; i < tiles->rows; i++)
+            glsl_line(printer, "multiply_add(a%d_, b%d_, s%d_%d);", i, j, i, j);
+    }
+    glsl_close(printer);
+}
+
+static void print_slice_and_multiply(GlslPrinter *printer, const Tiles *tiles)
+{
+    int b_slice = tiles->height * pitch_of(tiles->slice);
+    print_slice(printer, tiles, 'a', 0);
+    print_slice(printer, tiles, 'b', b_slice);
+    glsl_line(printer, "barrier();");
+    print_multiply(printer, tiles, b_slice);
+}
+
+/* ---- results: one matrix of each subgroup at a time ---- */
+
+static int count_parts(const Tiles *tiles)
+{
+    return tiles->rows * tiles->columns;
+}
+
+static int part_size(const Tiles *tiles)
+{
+    return tiles->unit_m * tiles->unit_n;
+}
+
+static void print_hand_over(GlslPrinter *printer, const Tiles *tiles)
+{
+    for (int i = 0; i < tiles->rows; i++)
+        for (int j = 0; j < tiles->columns; j++) {
+            glsl_open(printer, "if (part == %d)", i * tiles->columns + j);
+            glsl_line(printer, "store_c(s%d_%d, int(gl_SubgroupID) * M * N);", i, j);
+            glsl_close(printer);
+        }
+}
+
+static void print_place(GlslPrinter *printer, const Tiles *tiles)
+{
+    glsl_line(printer, "int of = i / (M * N), row = i / N %% M, column = i %% N;");
+    glsl_line(printer, "int m = m0 + (of / %d * %d + part / %d) * M + row;", SUBGROUPS_A_SIDE, tiles->rows, tiles->columns);
+    glsl_line(printer, "int n = n0 + (of %% %d * %d + part %% %d) * N + column;", SUBGROUPS_A_SIDE, tiles->columns,
+              tiles->columns);
+    glsl_line(printer, "float s0 = uintBitsToFloat(slice[i]);");
+}
+
+static const TileMethod matrices_method = {
+    .phase = PHASE_MATRICES,
+    .print_shared = print_shared,
+    .print_zeros = print_zeros,
+    .print_slice_and_multiply = print_slice_and_multiply,
+    .parts = count_parts,
+    .part_size = part_size,
+    .print_hand_over = print_hand_over,
+    .print_place = print_place,
+};
+
+bool matrices_fit(const Device *device, Tiles *tiles)
+{
+    const MatrixShape *shape = &device->matrices.shape;
+    const KInst *insts = tiles->stage->insts.items;
+    bool halves = insts[tiles->roles.a].dtype == DT_f16 && insts[tiles->roles.b].dtype == DT_f16;
+    if (!device->matrices.form || !halves || tiles->m < shape->m || tiles->n < shape->n || tiles->k < shape->k)
+        return false;
+    tiles->method = &matrices_method;
+    tiles->unit_m = SUBGROUPS_A_SIDE * shape->m;
+    tiles->unit_n = SUBGROUPS_A_SIDE * shape->n;
+    tiles->threads = MATRICES_SUBGROUPS * device->matrices.threads;
+    tiles->slice = slice_for(shape);
+    return true;
+}
