@@ -301,11 +301,24 @@ static void for_array(Elab *el, Loop *loop, const Value *array)
         run_rolled(el, loop);
 }
 
-/* False: it is no size. */
+/* False: it is no number of turns. */
 static bool read_bound(Elab *el, Loop *loop)
 {
     const Expr *bound = loop->stmt->bound;
-    return !bound || want_size(el, elab_eval(el, loop->env, bound), bound->span, "the bound of a loop", &loop->bound);
+    if (!bound)
+        return true;
+    if (!want_size(el, elab_eval(el, loop->env, bound), bound->span, "the bound of a loop", &loop->bound))
+        return false;
+    if (loop->bound <= INT32_MAX)
+        return true;
+    elab_error(el, DIAG_too_large, bound->span, "turns have numbers of type i32: the bound of a loop cannot be %lld",
+               (long long)loop->bound);
+    return false;
+}
+
+static bool has_no_turns(const Loop *loop)
+{
+    return loop->stmt->bound && !loop->bound;
 }
 
 void elab_for(Elab *el, Env *env, const Stmt *stmt)
@@ -315,6 +328,8 @@ void elab_for(Elab *el, Env *env, const Stmt *stmt)
     carry_find(el, env, stmt->body, &loop.assigned);
     if (!read_bound(el, &loop)) {
         before = -1;
+    } else if (has_no_turns(&loop)) {
+        return;
     } else if (stmt->value->kind == EXPR_range) {
         for_range(el, &loop, stmt->value);
     } else {
@@ -345,5 +360,6 @@ void elab_while(Elab *el, Env *env, const Stmt *stmt)
         elab_error(el, DIAG_endless_loop, stmt->span, "this loop assigns no variable, so its condition never changes");
         return;
     }
-    run_rolled(el, &loop);
+    if (!has_no_turns(&loop))
+        run_rolled(el, &loop);
 }

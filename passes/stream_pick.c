@@ -1,7 +1,7 @@
 /* Items at computed places, written so that tiles can take part in them.
  *
  * What is picked one a row, as the logit of a label is, becomes a comparison with the places along the row: take of a computed
- * array is the sum of what is at the place and of zeros; put_add to zeros is a select.
+ * array is the sum of what is at the place and of zeros; put_add to zeros is a select, to a computed array an addition.
  *
  * What is added to a table, as the gradient of a bias that was looked up is, becomes an addition to zeros: a sum over whatever
  * is added, and so of one block after another.  If that is a sum itself, say over heads, what it sums is added to the table. */
@@ -53,7 +53,9 @@ static IrRef written_anew(Rebuild *rebuild, const IrNode *node)
     IrRef picked = is_picked(into, rebuild->map[node->operands[1]], &type), zeros = ir_const(into, type, 0);
     if (takes)
         return ir_reduce(into, OP_sum, ir_select(into, picked, rebuild->map[node->operands[0]], zeros), &last, 1);
-    return ir_select(into, picked, along_row(into, rebuild->map[node->operands[2]], &type), zeros);
+    IrRef put = ir_select(into, picked, along_row(into, rebuild->map[node->operands[2]], &type), zeros);
+    bool alone = is_zero(ir_node(rebuild->from, node->operands[0]));
+    return alone ? put : ir_binary(into, OP_add, rebuild->map[node->operands[0]], put);
 }
 
 /* ---- tables ---- */
@@ -132,7 +134,7 @@ static bool is_to_be_written_anew(const IrFunc *func, const IrNode *node, int64_
     if (node->op != OP_take && node->op != OP_put_add)
         return false;
     const IrNode *array = ir_node(func, node->operands[0]);
-    bool fits = node->op == OP_take ? is_computed(array) : is_zero(array);
+    bool fits = is_computed(array) || (node->op == OP_put_add && (stream_is_leaf(array) || array->op == OP_broadcast));
     return fits && picks_one_a_row(func, node, &array->type) && bytes_of(&array->type) >= least_bytes;
 }
 
