@@ -104,10 +104,14 @@ static const char *compile_phase(Arena *arena, Job *job, const Shaders *shaders,
     Text text = text_new(arena);
     Spirv spirv;
     const char *reason = NULL;
+    double turns = 0;
     if (shaders->kernel)
-        glsl_print(arena, device, shaders->kernel, shaders->window, phase, &text);
+        turns = glsl_print(arena, device, shaders->kernel, shaders->window, phase, &text);
     else
         control_print(device, shaders->control, shaders->window, &text);
+    if (device->most_turns > 0 && turns > device->most_turns)
+        return arena_printf(arena, "a thread would take %.0f turns of loops, and %s leaves them after %.0f", turns,
+                            device->properties.deviceName, device->most_turns);
     if (!read_spirv(arena, device, &text, &spirv)) {
         *compiled = true;
         reason = spirv_compile(arena, text.data, &spirv);

@@ -30,6 +30,9 @@ static const Quirk quirks[] = {
     {VK_DRIVER_ID_INTEL_PROPRIETARY_WINDOWS, FEATURE_matrices},
 };
 
+/* Shaders of these drivers leave their loops, without a word, when a thread has taken so many turns in all of them. */
+enum { LLVMPIPE_TURNS = 65535 };
+
 bool device_has_extension(const Device *device, const char *name)
 {
     VkExtensionProperties list[512];
@@ -71,6 +74,7 @@ static const char *all_names(Arena *arena)
 const char *features_read(Arena *arena, Device *device)
 {
     VkDriverId driver = driver_of(device);
+    device->most_turns = driver == VK_DRIVER_ID_MESA_LLVMPIPE ? LLVMPIPE_TURNS : 0;
     for (Feature feature = 0; feature < FEATURES; feature++)
         device->may_use[feature] = !device->is_minimal;
     for (size_t i = 0; i < sizeof quirks / sizeof *quirks; i++)

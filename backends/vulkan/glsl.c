@@ -1,6 +1,7 @@
 /* A kernel as GLSL: how it is cut into phases, and the loops of each. */
 #include "backends/vulkan/vulkan_internal.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -178,14 +179,31 @@ void glsl_line(GlslPrinter *printer, const char *format, ...)
     text_puts(printer->out, "\n");
 }
 
+static void open_block(GlslPrinter *printer, const char *head, double turns)
+{
+    double around = printer->around[printer->depth];
+    glsl_line(printer, "%s {", head);
+    assert(printer->depth + 1 < GLSL_MOST_DEPTH);
+    printer->around[++printer->depth] = around * turns;
+}
+
 void glsl_open(GlslPrinter *printer, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     const char *head = arena_vprintf(printer->arena, format, args);
     va_end(args);
-    glsl_line(printer, "%s {", head);
-    printer->depth++;
+    open_block(printer, head, 1);
+}
+
+void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step)
+{
+    double turns = (double)((end + step - 1) / step);
+    printer->turns += printer->around[printer->depth] * turns;
+    open_block(printer,
+               arena_printf(printer->arena, "for (int %s = %s; %s < %lld; %s += %lld)", name, first, name, (long long)end, name,
+                            (long long)step),
+               turns);
 }
 
 void glsl_close(GlslPrinter *printer)
@@ -196,7 +214,7 @@ void glsl_close(GlslPrinter *printer)
 
 static void open_loop(GlslPrinter *printer, int axis, int64_t extent)
 {
-    glsl_open(printer, "for (int a%d = 0; a%d < %lld; a%d++)", axis, axis, (long long)extent, axis);
+    glsl_loop(printer, arena_printf(printer->arena, "a%d", axis), "0", extent, 1);
 }
 
 /* ---- where buffers lie ---- */
@@ -463,7 +481,7 @@ static void print_shared_out(GlslPrinter *printer, const KStage *stage, int numb
     int64_t terms = count_points(kernel, stage, 0, false);
     for (int i = 0; i < stage->accs.count; i++)
         print_identity(printer, &stage->accs.items[i], i);
-    glsl_open(printer, "for (int term = thread; term < %lld; term += %d)", (long long)terms, GROUP_THREADS);
+    glsl_loop(printer, "term", "thread", terms, GROUP_THREADS);
     print_digits(printer, stage, 0, is_summed, "term");
     print_accumulation(printer, stage);
     glsl_close(printer);
@@ -505,8 +523,7 @@ static void print_row_stage(GlslPrinter *printer, int number)
     const KStage *stage = &kernel->stages.items[number];
     int64_t points = count_points(kernel, stage, kernel->outer.count, true);
     bool sums = sums_are_shared_out(kernel, stage, points) && points < GROUP_THREADS / 4;
-    glsl_open(printer, "for (int point = %s; point < %lld; point += %d)", sums ? "0" : "thread", (long long)points,
-              sums ? 1 : GROUP_THREADS);
+    glsl_loop(printer, "point", sums ? "0" : "thread", points, sums ? 1 : GROUP_THREADS);
     print_digits(printer, stage, kernel->outer.count, is_shared_out, "point");
     if (sums)
         print_shared_out(printer, stage, number);
@@ -520,8 +537,7 @@ static void print_row_stage(GlslPrinter *printer, int number)
 static void print_rows(GlslPrinter *printer, const Phase *phase)
 {
     const Kernel *kernel = printer->kernel;
-    glsl_open(printer, "for (int place = group; place < %lld; place += %lld)", (long long)phase->points,
-              (long long)phase->groups);
+    glsl_loop(printer, "place", "group", phase->points, phase->groups);
     int64_t below = 1;
     for (int axis = kernel->outer.count - 1; axis >= 0; axis--) {
         int64_t extent = kernel->outer.items[axis].extent;
@@ -537,10 +553,10 @@ static void print_rows(GlslPrinter *printer, const Phase *phase)
     glsl_close(printer);
 }
 
-void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
-                Text *out)
+double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
+                  Text *out)
 {
-    GlslPrinter printer = {.arena = arena, .device = device, .kernel = kernel, .window = window, .out = out};
+    GlslPrinter printer = {.arena = arena, .device = device, .kernel = kernel, .window = window, .out = out, .around = {1}};
     int args = argument_count(kernel);
     bool tiles = phase->kind == PHASE_TILES || phase->kind == PHASE_MATRICES;
     Prelude prelude = {.windows = window ? windows_count(window, args + 1) : 1,
@@ -569,4 +585,5 @@ void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const 
     else
         print_rows(&printer, phase);
     glsl_close(&printer);
+    return printer.turns;
 }

@@ -162,7 +162,7 @@ static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int
     Operand operand = tiles_operand(tiles, name);
     int k_step = operand.along_k && operand.run > 1 ? operand.run : 2, side_step = operand.along_k ? 1 : operand.run;
     int along_k = tiles->slice / k_step, along_side = operand.extent / side_step;
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", along_k * along_side, tiles->threads);
+    glsl_loop(printer, "i", "thread", along_k * along_side, tiles->threads);
     if (operand.along_k)
         glsl_line(printer, "int k = i %% %d * %d, side = i / %d;", along_k, k_step, along_k);
     else
@@ -171,9 +171,20 @@ static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int
     glsl_close(printer);
 }
 
+/* The loops of matrices by hand: of those that are read, and of those that are multiplied. */
+static void count_by_hand(GlslPrinter *printer, const Tiles *tiles)
+{
+    const MatrixShape *shape = shape_of(printer);
+    int read = tiles->rows * shape->m * shape->k + tiles->columns * shape->n * shape->k;
+    int multiplied = tiles->rows * tiles->columns * shape->m * shape->n * (1 + shape->k);
+    printer->turns += printer->around[printer->depth] * (read + multiplied);
+}
+
 static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
 {
-    glsl_open(printer, "for (int k = 0; k < %d; k += K)", tiles->slice);
+    glsl_loop(printer, "k", "0", tiles->slice, shape_of(printer)->k);
+    if (printer->device->matrices.form == MATRICES_BY_HAND)
+        count_by_hand(printer, tiles);
     for (int i = 0; i < tiles->rows; i++) {
         glsl_line(printer, "MatrixA a%d_;", i);
         glsl_line(printer, "load_a(a%d_, (y * %d + %d) * M * PITCH + k / 2);", i, tiles->rows, i);

@@ -94,8 +94,10 @@ void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, 
     *needs = (MatrixNeeds){0};
     ask_subgroups(device);
     matrices->has[MATRICES_BY_HAND] = by_hand();
-    if (by_hand() || !device->may_use[FEATURE_matrices])
+    if (by_hand() || !device->may_use[FEATURE_matrices]) {
+        matrices->can_size = false;
         return next;
+    }
     name_links(needs, links);
     for (int i = 0; i < LINKS; i++)
         links[i].wanted = links[i].wanted && device_has_extension(device, links[i].extension);

@@ -157,7 +157,7 @@ static int batch_axes(const Tiles *tiles, int *axes)
 static void print_side(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, const int *axes, int count,
                        int64_t extent)
 {
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", operand->extent, tiles->threads);
+    glsl_loop(printer, "i", "thread", operand->extent, tiles->threads);
     glsl_line(printer, "int number = min(%c0 + i, %lld);", operand->side, (long long)extent - 1);
     print_digits(printer, tiles, axes, count, "number");
     glsl_line(printer, "of_%c[i] = %s;", operand->side, part_of_place(printer, &operand->load->index, axes, count, 0));
@@ -259,7 +259,7 @@ static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int
     Operand operand = tiles_operand(tiles, name);
     int run = operand.run, pitch = pitch_of(operand.extent);
     int fast = (operand.along_k ? tiles->slice : operand.extent) / run;
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", tiles->slice * operand.extent / run, tiles->threads);
+    glsl_loop(printer, "i", "thread", tiles->slice * operand.extent / run, tiles->threads);
     glsl_line(printer, operand.along_k ? "int k = i %% %d * %d, side = i / %d;" : "int side = i %% %d * %d, k = i / %d;", fast,
               run, fast);
     const char *place = tiles_place(printer, &operand, "k");
@@ -287,7 +287,7 @@ static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
 /* Rows of a thread lie side by side, its columns SIDE apart, so that threads read different banks. */
 static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
 {
-    glsl_open(printer, "for (int k = 0; k < %d; k++)", tiles->slice);
+    glsl_loop(printer, "k", "0", tiles->slice, 1);
     for (int i = 0; i < tiles->rows; i++)
         glsl_line(printer, "float x%d = slice[k * %d + y * %d + %d];", i, pitch_of(tiles->height), tiles->rows, i);
     for (int j = 0; j < tiles->columns; j++) {
@@ -357,9 +357,9 @@ static void print_sums(GlslPrinter *printer, const Tiles *tiles)
     const Contraction *roles = &tiles->roles;
     Operand a = tiles_operand(tiles, 'a'), b = tiles_operand(tiles, 'b');
     tiles->method->print_zeros(printer, tiles);
-    glsl_open(printer, "for (int k0 = 0; k0 < %lld; k0 += %d)", (long long)tiles->k, tiles->slice);
+    glsl_loop(printer, "k0", "0", tiles->k, tiles->slice);
     glsl_line(printer, "barrier();");
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", tiles->slice, tiles->threads);
+    glsl_loop(printer, "i", "thread", tiles->slice, tiles->threads);
     glsl_line(printer, "int number = min(k0 + i, %lld);", (long long)tiles->k - 1);
     print_digits(printer, tiles, roles->k, roles->k_count, "number");
     glsl_line(printer, "a_of_k[i] = %s;", part_of_place(printer, &a.load->index, roles->k, roles->k_count, 0));
@@ -373,11 +373,11 @@ static void print_sums(GlslPrinter *printer, const Tiles *tiles)
 static void print_results(GlslPrinter *printer, const Tiles *tiles)
 {
     const Contraction *roles = &tiles->roles;
-    glsl_open(printer, "for (int part = 0; part < %d; part++)", tiles->method->parts(tiles));
+    glsl_loop(printer, "part", "0", tiles->method->parts(tiles), 1);
     glsl_line(printer, "barrier();");
     tiles->method->print_hand_over(printer, tiles);
     glsl_line(printer, "barrier();");
-    glsl_open(printer, "for (int i = thread; i < %d; i += %d)", tiles->method->part_size(tiles), tiles->threads);
+    glsl_loop(printer, "i", "thread", tiles->method->part_size(tiles), tiles->threads);
     tiles->method->print_place(printer, tiles);
     glsl_open(printer, "if (m < %lld && n < %lld)", (long long)tiles->m, (long long)tiles->n);
     print_digits(printer, tiles, roles->m, roles->m_count, "m");

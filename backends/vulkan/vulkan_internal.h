@@ -69,6 +69,7 @@ struct Device {
     bool fuses;                        /* fma rounds once; processors that stand in for a GPU round the product, too */
     Matrices matrices;
     bool may_use[FEATURES]; /* if the device has them */
+    double most_turns;      /* of loops of a thread, that the driver takes; 0: any number */
     bool is_minimal;        /* it pretends to have no more than every device must have */
     uint32_t clock_bits;    /* of timestamps of the queue; 0: it has none */
     VkDevice logical;
@@ -144,9 +145,12 @@ Phases glsl_phases(Arena *arena, const Device *device, const Kernel *kernel);
 /* Bytes of locals of one workgroup that do not fit into shared memory. */
 int64_t glsl_scratch_bytes(const Kernel *kernel);
 /* `window`: by argument, scratch behind them; null: one window holds all. */
-void glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
-                Text *out);
+/* Gives the turns that a thread takes in all loops together. */
+double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
+                  Text *out);
 bool glsl_uses(const Kernel *kernel, DType dtype); /* in memory or in values; sums that are kept wide count as f64 */
+
+enum { GLSL_MOST_DEPTH = 64 };
 
 /* What prints parts of a shader; lines are indented by depth. */
 typedef struct GlslPrinter {
@@ -156,9 +160,13 @@ typedef struct GlslPrinter {
     const unsigned char *window; /* by argument; or null */
     Text *out;
     int depth;
+    double turns;                   /* of all loops together, of a thread */
+    double around[GLSL_MOST_DEPTH]; /* by depth: turns of the loops around */
 } GlslPrinter;
 void glsl_line(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void glsl_open(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a block */
+/* for (int name = first; name < end; name += step), of which `first` is small. */
+void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step);
 void glsl_close(GlslPrinter *printer);
 const KAxis *glsl_axis(const Kernel *kernel, const KStage *stage, int axis);
 /* Instructions and stores behind the sums, which are s0, s1.., at the point a0, a1.. . */

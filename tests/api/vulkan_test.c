@@ -12,10 +12,13 @@ static const char streaming[] = CM_SOURCE_DIR "/tests/api/streaming.cm", own[] =
 static const char *const doubles[] = {"one_head",    "dropped", "looked_up", "transposed_bias", "picked_cross_entropy",
                                       "table_of_all"};
 static const char *const singles[] = {"matrices",      "other_order",     "batches",       "thin",
-                                      "windows",       "window_gradient", "long_sum",      "halves",
+                                      "windows",       "window_gradient", "long_sum",      "runs",
+                                      "halves",        "halves_along",    "halves_across", "halves_in_batches",
                                       "softmax_rows",  "branches",        "bounded",       "bounded_derivatives",
                                       "long_gradient", "unbounded",       "drawn_lengths", "long_drawn_length",
                                       "kept_turns"};
+static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches"};
+enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
 
 static cm_executable *compile_for(cm_program *program, const char *entry, const char *device)
@@ -167,6 +170,40 @@ END_TEST
 START_TEST(singles_agree_with_the_cpu)
 {
     expect_agreement(own, singles[_i]);
+}
+END_TEST
+
+/* The tiles around cooperative matrices, and the test that chooses a shape, on a device that has none. */
+START_TEST(matrices_by_hand_agree_with_the_cpu)
+{
+    cm_error *error;
+    char *text;
+    ck_assert_int_eq(setenv("CM_VULKAN_MATRICES", "by_hand", 1), 0);
+    cm_context *context = test_context(1);
+    cm_program *program = test_file(context, own, NULL);
+    cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
+    expect_ok(cm_dump(program, halves[_i], "schedule", &options, &text, &error));
+    ck_assert_ptr_nonnull(strstr(text, "with matrices"));
+    cm_text_free(context, text);
+    cm_program_free(program);
+    cm_context_free(context);
+    expect_agreement(own, halves[_i]);
+}
+END_TEST
+
+/* Mesa's device for processors leaves loops after so many turns that the result would be wrong. */
+START_TEST(loops_that_the_driver_leaves_are_refused)
+{
+    cm_error *error;
+    cm_executable *executable;
+    cm_context *context = test_context(1);
+    cm_program *program = test_program(context, "fn long() = max_over(cumsum(ones[T: 300000], T), T)\n");
+    cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
+    cm_status status = cm_compile(program, "long", &options, &executable, &error);
+    expect_failure(status, "turns of loops", status);
+    ck_assert_int_ne(status, CM_OK);
+    cm_program_free(program);
+    cm_context_free(context);
 }
 END_TEST
 
@@ -444,6 +481,8 @@ static TCase *vulkan(void)
     tcase_add_loop_test(test, doubles_agree_with_the_cpu, 0, DOUBLES);
     tcase_add_test(test, the_host_asks_only_where_it_must);
     tcase_add_test(test, features_can_be_left_out);
+    tcase_add_test(test, loops_that_the_driver_leaves_are_refused);
+    tcase_add_loop_test(test, matrices_by_hand_agree_with_the_cpu, 0, HALVES);
     tcase_set_timeout(test, 400);
     tcase_add_loop_test(test, examples_train, 0, EXAMPLES);
     add_singles(test);
