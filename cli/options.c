@@ -51,15 +51,25 @@ static bool list_add(TextList *list, const char *text)
     return true;
 }
 
+/* As it is written: with dashes. */
+static const char *written_name(const OptionRow *row)
+{
+    static char name[32];
+    snprintf(name, sizeof name, "--%s", row->name);
+    for (char *c = name; *c; c++)
+        *c = *c == '_' ? '-' : *c;
+    return name;
+}
+
 static bool read_number(Number *number, const OptionRow *row, const char *text)
 {
     char *end;
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end)
-        usage_error("--%s takes a whole number, not '%s'", row->name, text);
+        usage_error("%s takes a whole number, not '%s'", written_name(row), text);
     else if (errno || value < row->least || value > row->most)
-        usage_error("--%s must lie in %lld..%lld", row->name, (long long)row->least, (long long)row->most);
+        usage_error("%s must lie in %lld..%lld", written_name(row), (long long)row->least, (long long)row->most);
     else
         *number = (Number){true, value};
     return number->given;
@@ -176,9 +186,7 @@ void print_verb_help(VerbId verb, FILE *out)
         if (!(row->verbs & (1u << verb)))
             continue;
         char name[64];
-        snprintf(name, sizeof name, "--%s%s%s", row->name, row->value ? " " : "", row->value ? row->value : "");
-        for (char *c = name; *c; c++)
-            *c = *c == '_' ? '-' : *c;
+        snprintf(name, sizeof name, "%s%s%s", written_name(row), row->value ? " " : "", row->value ? row->value : "");
         const char letter[] = {'-', row->letter, ',', 0};
         fprintf(out, "  %3s %-26s %s\n", row->letter ? letter : "", name, row->help);
     }

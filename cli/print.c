@@ -80,7 +80,7 @@ static void print_number(FILE *out, const cm_array *array, int64_t index)
             if (array->dtype == CM_F64 ? strtod(text, NULL) == value : strtof(text, NULL) == (float)value)
                 break;
         }
-        fputs(text, out);
+        fputs(isnan(value) ? "nan" : text, out);
     }
 }
 

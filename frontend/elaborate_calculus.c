@@ -599,6 +599,17 @@ typedef struct RuleResults {
     Frame *frame;
 } RuleResults;
 
+/* A rule that gives less than the result has was rather summed by mistake than meant to be repeated. */
+static bool lacks_axes(Elab *el, Span at, const Value *tangent, const Value *primal)
+{
+    if (tangent->kind != VALUE_tensor || tangent->tensor.shape.rank >= primal->tensor.shape.rank)
+        return false;
+    elab_error(el, DIAG_axis_missing, at, "the tangent of %s that the rule gives is %s: it has fewer axes",
+               value_describe(el->arena, primal), value_describe(el->arena, tangent));
+    elab_note(el, (Span){0}, "if it is the same along the others, `expand` says so");
+    return true;
+}
+
 /* The tangent of each float result, with its axes and type. */
 static const Value *rule_result(Elab *el, const Value *const *pair, int count, const char *path, void *state)
 {
@@ -606,6 +617,8 @@ static const Value *rule_result(Elab *el, const Value *const *pair, int count, c
     RuleResults *results = state;
     if (!is_float_tensor(pair[0]))
         return pair[1];
+    if (lacks_axes(el, results->at, pair[1], pair[0]))
+        return &value_poison;
     const Value *tangent = tangent_like(el, results->at, "tangent", pair[1], pair[0]);
     if (!is_poison(tangent))
         ir_result(results->frame->func, tensor_ref(el, tangent, results->at), NULL);

@@ -122,7 +122,8 @@ static bool try_family(Family *family, const IrFunc *func, const IrRefs *users, 
     if (!stream_find(family, func, users, seed, left_rows) || !stream_level(family))
         return false;
     bool summed = (given || bytes_of(func, seed) >= WORTH_SUMMED_BYTES) && has_reductions(family, OP_sum);
-    if (!(summed || has_reductions(family, OP_reduce_max)) || !has_room_for_axes(family))
+    bool compared = has_reductions(family, OP_reduce_max) || has_reductions(family, OP_reduce_min);
+    if (!(summed || compared) || !has_room_for_axes(family))
         return false;
     stream_ports(family);
     int64_t tasks = stream_task_count(family);
