@@ -350,10 +350,15 @@ const Value *model_initial(Elab *el, const Value *model, const char *path, Span 
 const Value *model_of_type(Elab *el, Env *env, const TypeExpr *type);                /* null and a message if it is none */
 const Value *initial_value(Elab *el, Env *env, const Expr *expr, const char *path, const Shape *shape, DType dtype);
 
-/* ---- calculus (elaborate_calculus.c) ---- */
+/* ---- calculus (elaborate_calculus.c, elaborate_rule.c) ---- */
 
 const Value *call_plain(Elab *el, const Value *function, Call *call); /* of a declaration, whatever rule it has */
 const Value *call_custom(Elab *el, const Value *function, Call *call, const Decl *rule);
+const Value *result_part(Elab *el, const Value *part, void *state); /* a number as a tensor; `state`: the place */
+/* The tangent of a float tensor: repeated over the axes that it lacks. */
+const Value *tangent_like(Elab *el, Span at, const char *what, const Value *tangent, const Value *primal);
+/* Results `first`, first + 1, ... of a node as tensors with the axes of `like`. */
+void get_tensors(Elab *el, Span at, IrRef node, int first, const ValueList *like, ValueList *out);
 /* The value of a scalar function and its gradients by the arguments that `wanted` marks, in order. */
 bool gradients(Elab *el, Env *env, Span at, const Value *function, const Value *const *args, int count, const bool *wanted,
                const Value **value, ValueList *out);
