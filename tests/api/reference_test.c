@@ -1,4 +1,4 @@
-/* The standard library against PyTorch: each function of tests/reference/NAME.cm is run on arguments that follow from their
+/* The standard library, and attention in every mode, against PyTorch: each function of tests/reference/NAME.cm is run on arguments that follow from their
  * names, and every result is compared with the array of that name in NAME.safetensors (see tests/reference/reference.py).
  *
  * Agreement is max|a - b| / max|b| against the reference, which was computed in f64: at most 1e-5 for results in f32. */
@@ -7,13 +7,16 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *const programs[] = {"layers", "methods", "metrics", "resize", "training"};
-enum { PROGRAMS = sizeof programs / sizeof *programs, MOST_CASES = 128, MOST_PORTS = 512 };
+static const char *const programs[] = {"attention", "layers", "methods", "metrics", "resize", "training"};
+enum { PROGRAMS = sizeof programs / sizeof *programs, MOST_CASES = 160, MOST_PORTS = 512 };
 
 typedef struct Case {
     const char *program;
     char entry[64];
+    int64_t block_rows;
 } Case;
+
+enum { MOST_ROWS = 3 }; /* of the blocks in which attention is computed, too */
 
 static Case cases[MOST_CASES];
 static int case_count;
@@ -127,7 +130,8 @@ START_TEST(agrees_with_the_reference)
     cm_executable *executable;
     cm_parameters *reference;
     expect_ok(cm_load_file(context, path_of(test->program, ".cm"), NULL, &program, &error));
-    expect_ok(cm_compile(program, test->entry, NULL, &executable, &error));
+    cm_compile_options options = {.size = sizeof options, .block_rows = test->block_rows};
+    expect_ok(cm_compile(program, test->entry, &options, &executable, &error));
     expect_ok(cm_parameters_load(context, path_of(test->program, ".safetensors"), &reference, &error));
     cm_input inputs[MOST_PORTS];
     cm_array results[MOST_PORTS];
@@ -172,13 +176,13 @@ static void add_cases(cm_context *context, const char *name)
     cm_entry entry;
     if (cm_load_file(context, path_of(name, ".cm"), NULL, &program, &error))
         fail_early(error);
-    for (size_t i = 0; !cm_program_entry(program, i, &entry); i++) {
-        if (entry.kind != CM_ENTRY_FN || case_count == MOST_CASES)
-            continue;
-        Case *test = &cases[case_count++];
-        test->program = name;
-        snprintf(test->entry, sizeof test->entry, "%s", entry.name);
-    }
+    int most_rows = strcmp(name, "attention") == 0 ? MOST_ROWS : 0;
+    for (size_t i = 0; !cm_program_entry(program, i, &entry); i++)
+        for (int rows = 0; rows <= most_rows && entry.kind == CM_ENTRY_FN && case_count < MOST_CASES; rows++) {
+            Case *test = &cases[case_count++];
+            *test = (Case){.program = name, .block_rows = rows};
+            snprintf(test->entry, sizeof test->entry, "%s", entry.name);
+        }
     cm_program_free(program);
 }
 

@@ -75,6 +75,20 @@ def denoise(n, x, s):
     return DATA**2 / total * x + s * DATA / torch.sqrt(total) * raw(n, x / torch.sqrt(total), torch.log(s[:, 0]) / 4)
 
 
+def diffusion():
+    net = drawn_net("net")
+    s = torch.exp(-1.2 + 1.2 * u)
+
+    def loss_of():
+        d = denoise(net, x0 + column(s) * z, s) - x0
+        return ((s**2 + DATA**2) / (s * DATA) ** 2 * (d * d).sum(1)).mean()
+
+    put("diffusion", loss_of, gnet=net)
+
+
+diffusion()
+
+
 def consistency(n, x, s):
     s = column(s)
     total = s**2 + DATA**2
