@@ -1,8 +1,8 @@
 /* Stream: values over two large axes that are only reduced are computed block by block, and never stored.
  *
  * Takes a function after its derivatives have been written out; leaves one in which each family of such values (see
- * stream_internal.h) has become loops. It ends because the loops that it makes are not looked at again; what is left beside
- * them, the last rows of a single task, is less than a block, and such a family is not taken. */
+ * stream_internal.h) has become loops. It ends because the loops that it makes are not looked at again, and what is left beside
+ * them, the last rows of a single task, is less than a block: a smaller family each time, or none. */
 #include "passes/stream_internal.h"
 
 enum {
@@ -24,6 +24,15 @@ static int64_t bytes_of(const IrFunc *func, IrRef ref)
     return ir_element_count(ir_type_of(func, ref)) * dtype_size(ir_type_of(func, ref)->dtype);
 }
 
+/* How large a contraction is beside what it is made of. */
+static double growth(const IrFunc *func, IrRef dot)
+{
+    const IrNode *node = ir_node(func, dot);
+    int64_t left = ir_element_count(ir_type_of(func, node->operands[0]));
+    int64_t right = ir_element_count(ir_type_of(func, node->operands[1]));
+    return (double)ir_element_count(&node->type) / (double)(left + right);
+}
+
 /* A contraction whose result is not small beside what it was made of; any one if the size of blocks is given. */
 static bool is_seed(const IrFunc *func, IrRef ref, int64_t rows)
 {
@@ -32,13 +41,10 @@ static bool is_seed(const IrFunc *func, IrRef ref, int64_t rows)
         return false;
     if (rows > 0)
         return true;
-    if (bytes_of(func, ref) < WORTH_BYTES)
-        return false;
-    int64_t sum = 1, left = ir_element_count(ir_type_of(func, node->operands[0]));
+    int64_t sum = 1;
     for (int i = 0; i < node->attr[2].count; i++)
         sum *= ir_type_of(func, node->operands[0])->dim[node->attr[2].items[i]];
-    int64_t right = ir_element_count(ir_type_of(func, node->operands[1]));
-    return sum <= LONGEST_SUM && SMALL_PART * ir_element_count(&node->type) > left + right;
+    return bytes_of(func, ref) >= WORTH_BYTES && sum <= LONGEST_SUM && SMALL_PART * growth(func, ref) > 1;
 }
 
 static bool goes_along_rows(const Family *family, const IrNode *reduction)
@@ -121,7 +127,8 @@ static bool try_family(Family *family, const IrFunc *func, const IrRefs *users, 
 {
     if (!stream_find(family, func, users, seed, left_rows) || !stream_level(family))
         return false;
-    bool summed = (given || bytes_of(func, seed) >= WORTH_SUMMED_BYTES) && has_reductions(family, OP_sum);
+    bool large = given ? growth(func, seed) > 1 : bytes_of(func, seed) >= WORTH_SUMMED_BYTES;
+    bool summed = large && has_reductions(family, OP_sum);
     bool compared = has_reductions(family, OP_reduce_max) || has_reductions(family, OP_reduce_min);
     if (!(summed || compared) || !has_room_for_axes(family))
         return false;
@@ -131,8 +138,7 @@ static bool try_family(Family *family, const IrFunc *func, const IrRefs *users, 
     bool several = tasks > 1 || family->rows < family->size[family->row];
     if (family->rows > family->size[family->row])
         family->rows = family->size[family->row];
-    bool large = given || bytes_of(func, seed) / tasks >= WORTH_TASK_BYTES;
-    return several && large;
+    return several && (given || bytes_of(func, seed) / tasks >= WORTH_TASK_BYTES);
 }
 
 /* The better of the two ways to say which axis has the rows: fewer loops, then fewer sums. */
