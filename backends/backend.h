@@ -24,6 +24,15 @@ typedef struct CompileStats {
     int kernels, compiled, from_cache;
 } CompileStats;
 
+/* What is known of the run after the one that is under way.  Runs have numbers, each one more than that before it. */
+typedef struct ReadAhead {
+    void *state;
+    int64_t (*number)(void *state); /* of the run that begins or is under way */
+    /* Inputs of the run after it: by input, null for those that are not known yet; waits until they are there.  Null: none is.
+     * They stay as they are until that run is done. */
+    void *const *(*next)(void *state);
+} ReadAhead;
+
 /* Every fallible function returns null on success, else the reason, in `arena`. */
 typedef struct Backend {
     const char *name;
@@ -41,6 +50,9 @@ typedef struct Backend {
      * `resident`, if not null, tells of each input whether it is what the instance's last run left: it is then neither read
      * from the host's memory nor written to it.  A device without memory of its own has no `fetch`, and all is the host's. */
     const char *(*run)(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs, const bool *resident);
+    /* Null: it has no use for it.  Before the first run: while the device is at work, runs take the next one's inputs to where
+     * it will read them. */
+    void (*read_ahead)(Instance *instance, const ReadAhead *ahead);
     /* Writes the inputs that are resident to the host's memory, as the last run left them. */
     const char *(*fetch)(Arena *arena, Instance *instance, void *const *inputs, const bool *resident);
     void (*discard)(Instance *instance);

@@ -222,6 +222,7 @@ struct cm_training {
     cm_parameters *state;   /* weights, optimiser, averages: one array for each port that is kept */
     void **in, **out;       /* by port */
     Instance *instance;     /* its own for all steps, since a device may keep the state */
+    void **next_in;         /* by input: what the next step reads of the data, once it is known */
     bool *resident;         /* by input: part of the state; null: the device has no memory of its own */
     bool on_device;         /* the device has the state */
     bool is_stale;          /* and the host's copy is older */

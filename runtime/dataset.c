@@ -419,6 +419,17 @@ const Array *batch_reader_get(BatchReader *reader, int64_t step)
     return reader->slots[reader->current].arrays;
 }
 
+const Array *batch_reader_next(BatchReader *reader)
+{
+    pthread_mutex_lock(&reader->mutex);
+    while (reader->wanted >= 0)
+        pthread_cond_wait(&reader->changed, &reader->mutex);
+    const BatchSlot *slot = &reader->slots[1 - reader->current];
+    bool there = slot->step == reader->slots[reader->current].step + 1;
+    pthread_mutex_unlock(&reader->mutex);
+    return there ? slot->arrays : NULL;
+}
+
 void batch_reader_free(BatchReader *reader)
 {
     if (!reader)

@@ -47,6 +47,8 @@ BatchReader *batch_reader_new(Arena *arena, const Dataset *dataset, int64_t batc
 /* The arrays of batch `step`, in the order of dataset->fields; valid until the next call.  Steps asked for in order come
  * without waiting; any other order gives the same batches, later. */
 const Array *batch_reader_get(BatchReader *reader, int64_t step);
+/* The batch of the step behind that which was asked for last, as its arrays will be; null: no thread reads ahead. */
+const Array *batch_reader_next(BatchReader *reader);
 void batch_reader_free(BatchReader *reader); /* stops the thread; accepts null */
 
 #endif

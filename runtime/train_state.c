@@ -1,6 +1,35 @@
 /* Where the state of a training lies: in the host's arrays, and on a device that has memory of its own also there.  Steps leave
  * it on the device; the host's copy is brought up to date when something else looks at it. */
 #include "runtime/api_internal.h"
+#include "runtime/dataset.h"
+
+/* ---- what the next step reads of the data ---- */
+
+static int64_t step_number(void *state)
+{
+    const cm_training *training = state;
+    return training->step;
+}
+
+static void *const *next_batch(void *state)
+{
+    cm_training *training = state;
+    const Array *batch = batch_reader_next(training->reader);
+    for (int i = 0; batch && i < training->executable->input_count; i++)
+        training->next_in[i] = training->field[i] < 0 ? NULL : batch[training->field[i]].data;
+    return batch ? training->next_in : NULL;
+}
+
+static void read_ahead(cm_training *training)
+{
+    const Backend *backend = training->executable->backend;
+    if (!backend->read_ahead || !training->reader)
+        return;
+    training->next_in = arena_array(training->arena, void *, training->executable->input_count);
+    backend->read_ahead(training->instance, &(ReadAhead){training, step_number, next_batch});
+}
+
+/* ---- the state ---- */
 
 cm_status training_take_instance(ApiCall *call, cm_training *training)
 {
@@ -10,6 +39,7 @@ cm_status training_take_instance(ApiCall *call, cm_training *training)
         return status;
     training->instance = call->instance;
     call->instance = NULL;
+    read_ahead(training);
     if (!executable->backend->fetch || training->resident)
         return CM_OK;
     training->resident = arena_array(training->arena, bool, executable->input_count);

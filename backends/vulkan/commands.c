@@ -155,6 +155,8 @@ VkResult instance_submit(Instance *instance)
     pthread_mutex_lock(&device->queue_lock);
     VkResult result = vkQueueSubmit(device->queue, 1, &info, instance->fence);
     pthread_mutex_unlock(&device->queue_lock);
+    if (!result && instance->is_whole)
+        instance_read_ahead(instance);
     return result ? result : wait(instance, submitted);
 }
 

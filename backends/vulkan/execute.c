@@ -256,9 +256,11 @@ static VkResult run_plan(Instance *instance)
 {
     instance->submissions = 0;
     instance_move(instance, true);
+    VkResult result = instance_rewind_ahead(instance);
     if (instance->is_whole)
-        return instance_submit(instance);
-    VkResult result = instance_record_transfers(instance, true);
+        return result ? result : instance_submit(instance);
+    if (!result)
+        result = instance_record_transfers(instance, true);
     if (!result)
         result = run_steps(instance, instance->executable->layout.steps);
     if (!result)

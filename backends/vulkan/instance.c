@@ -4,6 +4,7 @@
  * there is a second block that both see, and the device copies between them, in the same submission as the work. */
 #include "backends/vulkan/vulkan_internal.h"
 
+#include <sched.h>
 #include <string.h>
 
 enum { NUMBER_BYTES = 64 }; /* at the start of the block that both see, for a number that the host asks for */
@@ -55,10 +56,10 @@ static VkResult need_staging(Instance *instance, int64_t bytes)
     return block_open(device, &instance->staging, bytes, device->host_memory, true);
 }
 
-static void add_transfer(Instance *instance, int64_t offset, int64_t bytes, void *host, bool up)
+static void add_transfer(Instance *instance, int64_t offset, int64_t bytes, void *host, bool up, int input)
 {
     Transfer *transfer = &instance->transfers[instance->transfer_count++];
-    *transfer = (Transfer){offset, instance->transfer_end, bytes, host, up};
+    *transfer = (Transfer){offset, instance->transfer_end, bytes, host, up, input};
     instance->transfer_end += (bytes + 63) / 64 * 64;
 }
 
@@ -80,11 +81,11 @@ static void list_transfers(Instance *instance, void *const *inputs, void *const 
         if (!buffer->bytes)
             continue;
         if (input)
-            add_transfer(instance, offset, buffer->bytes, inputs[buffer->offset], true);
+            add_transfer(instance, offset, buffer->bytes, inputs[buffer->offset], true, (int)buffer->offset);
         if (input && instance->executable->layout.written[i])
-            add_transfer(instance, offset, buffer->bytes, inputs[buffer->offset], false);
+            add_transfer(instance, offset, buffer->bytes, inputs[buffer->offset], false, -1);
         if (buffer->place == PLACE_OUTPUT)
-            add_transfer(instance, offset, buffer->bytes, outputs[buffer->offset], false);
+            add_transfer(instance, offset, buffer->bytes, outputs[buffer->offset], false, -1);
     }
 }
 
@@ -101,6 +102,13 @@ static bool same_transfers(Instance *instance)
     return same;
 }
 
+/* It was taken there while the run before was under way. */
+static bool is_there(const Instance *instance, const Transfer *transfer)
+{
+    return transfer->input >= 0 && instance->staged_number >= 0 && instance->staged[transfer->input] &&
+           instance->staged_number == instance->ahead.number(instance->ahead.state);
+}
+
 /* The host's part: copies to or from what both see. */
 void instance_move(const Instance *instance, bool up)
 {
@@ -108,7 +116,7 @@ void instance_move(const Instance *instance, bool up)
         const Transfer *transfer = &instance->transfers[i];
         unsigned char *seen =
             instance->arrays.mapped ? instance->arrays.mapped + transfer->offset : instance->staging.mapped + transfer->staging;
-        if (transfer->up != up)
+        if (transfer->up != up || (up && is_there(instance, transfer)))
             continue;
         if (up)
             memcpy(seen, transfer->host, (size_t)transfer->bytes);
@@ -128,15 +136,27 @@ static VkResult record_transfer(Instance *instance, int64_t offset, int64_t stag
     return result;
 }
 
+static VkResult record_uploaded(Instance *instance)
+{
+    VkCommandBuffer commands;
+    VkResult result = instance_next_command(instance, &commands);
+    if (!result)
+        vkCmdSetEvent(commands, instance->uploaded, VK_PIPELINE_STAGE_TRANSFER_BIT);
+    return result;
+}
+
 VkResult instance_record_transfers(Instance *instance, bool up)
 {
     VkResult result = VK_SUCCESS;
+    bool any = false;
     for (int i = 0; i < instance->transfer_count && !instance->arrays.mapped && !result; i++) {
         const Transfer *transfer = &instance->transfers[i];
-        if (transfer->up == up)
-            result = record_transfer(instance, transfer->offset, transfer->staging, transfer->bytes, up);
+        if (transfer->up != up)
+            continue;
+        result = record_transfer(instance, transfer->offset, transfer->staging, transfer->bytes, up);
+        any = true;
     }
-    return result;
+    return up && any && !result && instance->uploaded ? record_uploaded(instance) : result;
 }
 
 VkResult instance_place(Instance *instance, void *const *inputs, void *const *outputs, const bool *resident)
@@ -145,6 +165,8 @@ VkResult instance_place(Instance *instance, void *const *inputs, void *const *ou
     VkResult result = need_staging(instance, instance->transfer_end);
     if (!instance->arrays.mapped && !same_transfers(instance))
         instance->is_whole = false;
+    if (!instance->is_whole)
+        instance->staged_number = -1;
     return result;
 }
 
@@ -157,8 +179,9 @@ VkResult instance_fetch(Instance *instance, void *const *inputs, const bool *res
         const PlanBuffer *buffer = &plan->buffers.items[i];
         if (buffer->place == PLACE_INPUT && buffer->bytes && instance->executable->layout.written[i] &&
             resident[buffer->offset])
-            add_transfer(instance, instance->executable->layout.offset[i], buffer->bytes, inputs[buffer->offset], false);
+            add_transfer(instance, instance->executable->layout.offset[i], buffer->bytes, inputs[buffer->offset], false, -1);
     }
+    instance->staged_number = -1;
     instance->is_whole &= instance->arrays.mapped != NULL;
     VkResult result = need_staging(instance, instance->transfer_end);
     if (!result)
@@ -168,6 +191,55 @@ VkResult instance_fetch(Instance *instance, void *const *inputs, const bool *res
     if (!result)
         instance_move(instance, false);
     return result;
+}
+
+/* ---- the next run's inputs ---- */
+
+VkResult instance_rewind_ahead(Instance *instance)
+{
+    instance->staged_number = -1;
+    return instance->uploaded ? vkResetEvent(instance->executable->device->logical, instance->uploaded) : VK_SUCCESS;
+}
+
+/* False: the device does not get there. */
+static bool wait_until_uploaded(const Instance *instance)
+{
+    VkDevice device = instance->executable->device->logical;
+    VkResult result = VK_EVENT_RESET;
+    while (result == VK_EVENT_RESET && vkGetFenceStatus(device, instance->fence) == VK_NOT_READY) {
+        result = vkGetEventStatus(device, instance->uploaded);
+        if (result == VK_EVENT_RESET)
+            sched_yield();
+    }
+    return result == VK_EVENT_SET || vkGetEventStatus(device, instance->uploaded) == VK_EVENT_SET;
+}
+
+/* What goes wrong here is left to the run itself, which copies what is not there. */
+void instance_read_ahead(Instance *instance)
+{
+    void *const *inputs = instance->uploaded ? instance->ahead.next(instance->ahead.state) : NULL;
+    if (!inputs || !wait_until_uploaded(instance))
+        return;
+    for (int i = 0; i < instance->transfer_count; i++) {
+        const Transfer *transfer = &instance->transfers[i];
+        if (!transfer->up || transfer->input < 0)
+            continue;
+        instance->staged[transfer->input] = inputs[transfer->input] != NULL;
+        if (inputs[transfer->input])
+            memcpy(instance->staging.mapped + transfer->staging, inputs[transfer->input], (size_t)transfer->bytes);
+    }
+    instance->staged_number = instance->ahead.number(instance->ahead.state) + 1;
+}
+
+/* Where the host sees arrays, the device reads them to the end of a run: nothing can be written there before.  Without the
+ * event nothing is read ahead. */
+void execute_vulkan_read_ahead(Instance *instance, const ReadAhead *ahead)
+{
+    VkEventCreateInfo info = {.sType = VK_STRUCTURE_TYPE_EVENT_CREATE_INFO};
+    instance->ahead = *ahead;
+    if (!instance->arrays.mapped && !instance->uploaded &&
+        vkCreateEvent(instance->executable->device->logical, &info, NULL, &instance->uploaded))
+        instance->uploaded = VK_NULL_HANDLE;
 }
 
 VkResult instance_read_number(Instance *instance, int64_t offset, void *number, size_t size)
@@ -243,7 +315,7 @@ static VkResult make_pool(Instance *instance)
 static void add_words(Instance *instance, int64_t offset, int count, uint32_t *words)
 {
     if (count)
-        add_transfer(instance, offset, count * (int64_t)sizeof *words, words, true);
+        add_transfer(instance, offset, count * (int64_t)sizeof *words, words, true, -1);
 }
 
 /* Constants, the table and the state of control: there from the beginning. */
@@ -255,7 +327,7 @@ static VkResult fill_constants(Instance *instance)
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
         if (buffer->place == PLACE_CONSTANT && buffer->bytes)
-            add_transfer(instance, layout->offset[i], buffer->bytes, (void *)(uintptr_t)buffer->data, true);
+            add_transfer(instance, layout->offset[i], buffer->bytes, (void *)(uintptr_t)buffer->data, true, -1);
     }
     add_words(instance, layout->control_offset, layout->control.count, layout->control.items);
     add_words(instance, layout->table_offset, layout->table.count, layout->table.items);
@@ -286,6 +358,7 @@ void execute_vulkan_discard(Instance *instance)
     const Device *device = instance->executable->device;
     instance_free_recordings(instance);
     vkDestroyFence(device->logical, instance->fence, NULL);
+    vkDestroyEvent(device->logical, instance->uploaded, NULL);
     vkDestroyCommandPool(device->logical, instance->pool, NULL);
     vkDestroyDescriptorPool(device->logical, instance->descriptors, NULL);
     block_close(device, &instance->arrays);
@@ -296,7 +369,8 @@ void execute_vulkan_discard(Instance *instance)
 static Instance *new_instance(Arena *own, Executable *executable)
 {
     Instance *instance = arena_new_of(own, Instance);
-    *instance = (Instance){.arena = own, .executable = executable};
+    *instance = (Instance){.arena = own, .executable = executable, .staged_number = -1};
+    instance->staged = arena_array(own, bool, executable->plan->input_count + 1);
     int most_transfers = 2 * executable->plan->buffers.count + 2;
     instance->transfers = arena_array(own, Transfer, most_transfers);
     instance->recorded_transfers = arena_array(own, Transfer, most_transfers);

@@ -147,6 +147,7 @@ const Backend backend_vulkan = {
     .dump = vulkan_dump,
     .instantiate = execute_vulkan_instantiate,
     .run = execute_vulkan_run,
+    .read_ahead = execute_vulkan_read_ahead,
     .fetch = execute_vulkan_fetch,
     .discard = execute_vulkan_discard,
 };

@@ -321,7 +321,8 @@ typedef struct Block { /* of memory, with a buffer over all of it */
 typedef struct Transfer {           /* of an array of the host */
     int64_t offset, staging, bytes; /* in arrays; in the block that both see, if the host does not see arrays */
     void *host;
-    bool up; /* to the device */
+    bool up;   /* to the device */
+    int input; /* which one, or -1 */
 } Transfer;
 
 enum { MOST_RECORDINGS = 256 }; /* of a submission */
@@ -356,6 +357,11 @@ struct Instance {
     int64_t waited;  /* nanoseconds of the present run */
     bool is_whole;   /* the commands are those of a whole run, with the transfers that are recorded */
 
+    ReadAhead ahead;       /* its functions are null: nothing is read ahead */
+    VkEvent uploaded;      /* set by the commands when what goes up has been read; the host may write there again */
+    bool *staged;          /* by input: it lies where run `staged_number` reads it */
+    int64_t staged_number; /* -1: none does */
+
     Transfer *transfers, *recorded_transfers;
     int transfer_count, recorded_count;
     int64_t transfer_end; /* of the block that both see */
@@ -372,6 +378,8 @@ VkResult instance_place(Instance *instance, void *const *inputs, void *const *ou
 VkResult instance_record_transfers(Instance *instance, bool up);
 void instance_move(const Instance *instance, bool up); /* the host's part of the transfers */
 VkResult instance_fetch(Instance *instance, void *const *inputs, const bool *resident);
+VkResult instance_rewind_ahead(Instance *instance); /* before the commands are submitted once more */
+void instance_read_ahead(Instance *instance);       /* while they are under way */
 /* Submits what is recorded; then the number that lies there. */
 VkResult instance_read_number(Instance *instance, int64_t offset, void *number, size_t size);
 
@@ -381,6 +389,7 @@ const char *execute_vulkan_instantiate(Arena *arena, Executable *executable, Ins
 const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *inputs, void *const *outputs,
                                const bool *resident);
 const char *execute_vulkan_fetch(Arena *arena, Instance *instance, void *const *inputs, const bool *resident);
+void execute_vulkan_read_ahead(Instance *instance, const ReadAhead *ahead);
 void execute_vulkan_discard(Instance *instance);
 
 #endif

@@ -311,7 +311,7 @@ START_TEST(random_bits_are_equal)
 }
 END_TEST
 
-/* ---- training: the state stays on the device, and steps are recorded once ---- */
+/* ---- training: the state stays on the device, steps are recorded once, and batches are read ahead ---- */
 
 static const char regression[] =
     "import std.nn\n"
@@ -321,11 +321,10 @@ static const char regression[] =
     "  let b = nn.Linear[Q, R]()\n"
     "  fn call(x: f32[B, P]) -> f32[B, R] = b(tanh(a(x)))\n"
     "}\n"
-    "loss fit(net: Net) -> f32 {\n"
-    "  let x ~ normal[B: 16, P]\n"
-    "  mean((sum(net(x), R) - sum(x * x, P))^2)\n"
-    "}\n"
-    "train fitting { loss = fit, optimizer = radam(lr = 1e-2), steps = 9, batch = 1, ema = 0.9 }\n";
+    "loss fit(net: Net, x: f32[B, P]) -> f32 = mean((sum(net(x), R) - sum(x * x, P))^2)\n"
+    "fn cloud[N]() -> f32[N, P] { let x ~ normal[N, P]\n x }\n"
+    "data points = { x: generate(N = 64, cloud) }\n"
+    "train fitting { loss = fit, data = points, optimizer = radam(lr = 1e-2), steps = 9, batch = 16, ema = 0.9 }\n";
 
 enum { STEPS = 6, HALF = 3 };
 
