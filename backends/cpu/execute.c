@@ -8,8 +8,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, HUGE_PAGE = 1 << 21 };
 static const double WORTH_SHARING = 4000; /* nanoseconds of work below which a fork costs more than it gives */
 
 typedef struct Lane { /* of a worker; the first one also runs what stands outside of parallel loops */
@@ -33,11 +34,18 @@ struct Instance {
 
 /* ---- memory ---- */
 
+/* Large blocks in huge pages, where the system has some to give: contractions read many rows at once, each of a page of its
+ * own. */
 static void *reserve(size_t bytes)
 {
-    if (bytes > (size_t)PTRDIFF_MAX - ALIGNMENT)
+    size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : ALIGNMENT;
+    if (bytes > (size_t)PTRDIFF_MAX - alignment)
         return NULL;
-    return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
+    size_t rounded = (bytes + alignment) / alignment * alignment;
+    void *memory = aligned_alloc(alignment, rounded);
+    if (memory && alignment == HUGE_PAGE)
+        madvise(memory, rounded, MADV_HUGEPAGE);
+    return memory;
 }
 
 static int worker_count(const Executable *executable)
