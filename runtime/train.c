@@ -15,7 +15,15 @@ typedef struct Generator {
     ApiCall *call;
     cm_program *program;
     const cm_compile_options *options;
+    cm_status status; /* of what failed, if it was not the program */
 } Generator;
+
+static const char *blame(Generator *generator, cm_status status, const char *otherwise)
+{
+    if (status == CM_DEVICE_ERROR || status == CM_OUT_OF_MEMORY)
+        generator->status = status;
+    return generator->call->reason ? generator->call->reason : otherwise;
+}
 
 /* Data do not depend on the seed of a run: every run and every evaluation sees the same set. */
 static const char *generate(void *state, Arena *arena, const DataField *field, Array *out)
@@ -26,8 +34,9 @@ static const char *generate(void *state, Arena *arena, const DataField *field, A
     cm_compile_options options = *generator->options;
     options.bindings = &count;
     options.binding_count = 1;
-    if (executable_compile(call, generator->program, field->generator, &options) != CM_OK)
-        return call->reason ? call->reason : "its generator does not compile";
+    cm_status status = executable_compile(call, generator->program, field->generator, &options);
+    if (status != CM_OK)
+        return blame(generator, status, "its generator does not compile");
     cm_executable *executable = call->executable;
     if (executable->output_count != 1)
         return "its generator must give one array";
@@ -38,9 +47,9 @@ static const char *generate(void *state, Arena *arena, const DataField *field, A
     key_from_seed(0, KEY_DATA, key);
     cm_input input = {"key", {.dtype = CM_U32, .rank = 1, .dim = {2}, .data = key}};
     bool draws = executable_find_input(executable, "key") >= 0;
-    cm_status status = executable_run_named(call, executable, &(cm_run_options){0}, &input, draws, &result, 1);
+    status = executable_run_named(call, executable, &(cm_run_options){0}, &input, draws, &result, 1);
     api_drop_executable(call);
-    return status == CM_OK ? NULL : call->reason;
+    return status == CM_OK ? NULL : blame(generator, status, "its generator does not run");
 }
 
 cm_status dataset_open_for(ApiCall *call, cm_program *program, const DataSet *declared, const cm_executable *executable,
@@ -52,7 +61,7 @@ cm_status dataset_open_for(ApiCall *call, cm_program *program, const DataSet *de
         if (executable->inputs[i].role == PORT_data)
             wanted[count++] = executable->inputs[i].path;
     }
-    Generator generator = {call, program, options};
+    Generator generator = {call, program, options, CM_OK};
     DatasetOptions open = {.directory = program->directory,
                            .search_path = call->context->data_path,
                            .wanted = executable ? wanted : NULL,
@@ -60,6 +69,8 @@ cm_status dataset_open_for(ApiCall *call, cm_program *program, const DataSet *de
                            .generate = generate,
                            .state = &generator};
     *dataset = dataset_open(arena, declared, &open, &call->diags);
+    if (generator.status)
+        return generator.status;
     return *dataset && !call->diags.list.count ? CM_OK : api_blame_program(call);
 }
 
