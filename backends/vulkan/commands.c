@@ -128,20 +128,19 @@ static VkResult note_times(Instance *instance, int64_t submitted)
 }
 
 /* Reading the clock of launches is part of the wait. */
-static VkResult wait(Instance *instance, int64_t submitted)
+VkResult instance_wait(Instance *instance)
 {
     Device *device = instance->executable->device;
-    int64_t begun = submitted ? profile_now() : 0;
+    int64_t begun = instance->submitted ? profile_now() : 0;
     VkResult result = vkWaitForFences(device->logical, 1, &instance->fence, VK_TRUE, UINT64_MAX);
     if (!result)
         result = vkResetFences(device->logical, 1, &instance->fence);
     if (!result)
-        result = note_times(instance, submitted);
-    instance->waited += submitted ? profile_now() - begun : 0;
+        result = note_times(instance, instance->submitted);
+    instance->waited += instance->submitted ? profile_now() - begun : 0;
     return result;
 }
 
-/* Submits the commands and waits for them. */
 VkResult instance_submit(Instance *instance)
 {
     Device *device = instance->executable->device;
@@ -150,14 +149,12 @@ VkResult instance_submit(Instance *instance)
         commands[i] = instance->recordings[i].commands;
     VkSubmitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = (uint32_t)instance->used, .pCommandBuffers = commands};
-    int64_t submitted = instance->executable->profile ? profile_now() : 0;
+    instance->submitted = instance->executable->profile ? profile_now() : 0;
     instance->submissions++;
     pthread_mutex_lock(&device->queue_lock);
     VkResult result = vkQueueSubmit(device->queue, 1, &info, instance->fence);
     pthread_mutex_unlock(&device->queue_lock);
-    if (!result && instance->is_whole)
-        instance_read_ahead(instance);
-    return result ? result : wait(instance, submitted);
+    return result;
 }
 
 /* What is recorded next takes the place of what is submitted here. */
@@ -175,7 +172,9 @@ VkResult instance_finish(Instance *instance)
         result = end(instance);
     }
     instance->is_submitted = true;
-    return result ? result : instance_submit(instance);
+    if (!result)
+        result = instance_submit(instance);
+    return result ? result : instance_wait(instance);
 }
 
 /* ---- dispatches ---- */

@@ -252,13 +252,23 @@ static const char *check_memory(Arena *arena, const Plan *plan, void *const *inp
     return NULL;
 }
 
+/* What was recorded, once more. */
+static VkResult run_again(Instance *instance)
+{
+    VkResult result = instance_submit(instance);
+    if (result)
+        return result;
+    instance_read_ahead(instance);
+    return instance_wait(instance);
+}
+
 static VkResult run_plan(Instance *instance)
 {
     instance->submissions = 0;
     instance_move(instance, true);
     VkResult result = instance_rewind_ahead(instance);
     if (instance->is_whole)
-        return result ? result : instance_submit(instance);
+        return result ? result : run_again(instance);
     if (!result)
         result = instance_record_transfers(instance, true);
     if (!result)

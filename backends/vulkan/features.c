@@ -88,5 +88,8 @@ const char *features_read(Arena *arena, Device *device)
         device->may_use[feature] = false;
         at += length;
     }
+    const char *matrices = getenv("CM_VULKAN_MATRICES");
+    if (matrices && *matrices && strcmp(matrices, "by_hand") != 0)
+        return arena_printf(arena, "CM_VULKAN_MATRICES: by_hand, or nothing, and not '%s'", matrices);
     return NULL;
 }

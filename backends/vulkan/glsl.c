@@ -182,7 +182,7 @@ void glsl_line(GlslPrinter *printer, const char *format, ...)
 static void open_block(GlslPrinter *printer, const char *head, double turns)
 {
     double around = printer->around[printer->depth];
-    glsl_line(printer, "%s {", head);
+    glsl_line(printer, *head ? "%s {" : "%s{", head);
     assert(printer->depth + 1 < GLSL_MOST_DEPTH);
     printer->around[++printer->depth] = around * turns;
 }
@@ -545,8 +545,7 @@ static void print_rows(GlslPrinter *printer, const Phase *phase)
         below *= extent;
     }
     for (int i = 0; i < kernel->stages.count; i++) {
-        glsl_line(printer, "{");
-        printer->depth++;
+        open_block(printer, "", 1);
         print_row_stage(printer, i);
         glsl_close(printer);
     }
@@ -563,7 +562,7 @@ double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, cons
                        .row = args + 1,
                        .f64 = glsl_uses(kernel, DT_f64),
                        .i64 = glsl_uses(kernel, DT_i64),
-                       .matrices = phase->kind == PHASE_MATRICES};
+                       .extensions = phase->kind == PHASE_MATRICES ? matrices_extensions(device) : ""};
     glsl_prelude(device, &prelude, out);
     glsl_line(&printer, "layout(local_size_x = %d) in;", phase->threads);
     print_accessors(&printer, tiles);

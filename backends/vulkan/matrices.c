@@ -62,9 +62,9 @@ static const struct {
                           "}\n"},
 };
 
-void matrices_print_extensions(const Device *device, Text *out)
+const char *matrices_extensions(const Device *device)
 {
-    text_puts(out, forms[device->matrices.form].extensions);
+    return forms[device->matrices.form].extensions;
 }
 
 static const MatrixShape *shape_of(const GlslPrinter *printer)

@@ -218,8 +218,8 @@ void glsl_prelude(const Device *device, const Prelude *prelude, Text *out)
         text_puts(out, "#extension GL_EXT_shader_16bit_storage : require\n");
     if (device->stores_8)
         text_puts(out, "#extension GL_EXT_shader_8bit_storage : require\n");
-    if (prelude->matrices)
-        matrices_print_extensions(device, out);
+    if (prelude->extensions)
+        text_puts(out, prelude->extensions);
     text_printf(out,
                 "layout(set = 0, binding = %d) uniform Row { ivec4 row[%d]; };\n"
                 "layout(push_constant) uniform Turn { int turn; };\n"

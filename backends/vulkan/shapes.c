@@ -296,15 +296,19 @@ static void choose(Arena *arena, Device *device)
         device->options.log(device->options.log_state, arena_printf(arena, "cooperative matrices are not used: %s", reason));
 }
 
+/* The test product is none of the user's runs, and is not timed. */
 void matrices_choose(Device *device)
 {
     jmp_buf escape;
     Arena *volatile kept = NULL;
+    Profile *const profile = device->options.profile;
+    device->options.profile = NULL;
     if (setjmp(escape)) {
         device->matrices.form = MATRICES_NONE;
     } else {
         Arena *arena = kept = arena_new(device->options.allocator, &escape);
         choose(arena, device);
     }
+    device->options.profile = profile;
     arena_free(kept);
 }

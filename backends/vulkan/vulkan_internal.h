@@ -49,10 +49,9 @@ enum { MATRICES_SUBGROUPS = 4 }; /* of a workgroup that multiplies matrices */
 typedef struct Matrices {
     MatrixForm form; /* the one that is used, in this shape */
     MatrixShape shape;
-    bool has[MATRIX_FORMS];    /* the device does, of some shape */
-    int threads;               /* of a subgroup */
-    bool can_size;             /* a pipeline can say how large its subgroups are */
-    VkBool32 has_memory_model; /* that KHR needs */
+    bool has[MATRIX_FORMS]; /* the device does, of some shape */
+    int threads;            /* of a subgroup */
+    bool can_size;          /* a pipeline can say how large its subgroups are */
 } Matrices;
 
 struct Device {
@@ -144,8 +143,8 @@ typedef LIST(Phase) Phases;
 Phases glsl_phases(Arena *arena, const Device *device, const Kernel *kernel);
 /* Bytes of locals of one workgroup that do not fit into shared memory. */
 int64_t glsl_scratch_bytes(const Kernel *kernel);
-/* `window`: by argument, scratch behind them; null: one window holds all. */
-/* Gives the turns that a thread takes in all loops together. */
+/* `window`: by argument, scratch behind them; null: one window holds all.  Gives the turns that a thread takes in all loops
+ * together. */
 double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
                   Text *out);
 bool glsl_uses(const Kernel *kernel, DType dtype); /* in memory or in values; sums that are kept wide count as f64 */
@@ -176,7 +175,7 @@ void glsl_tail(GlslPrinter *printer, const KStage *stage);
 bool tiles_choose(const Device *device, const Kernel *kernel, int stage, Phase *phase);
 void tiles_print_shared(GlslPrinter *printer, const Phase *phase);
 void tiles_print(GlslPrinter *printer, const Phase *phase);
-void matrices_print_extensions(const Device *device, Text *out);
+const char *matrices_extensions(const Device *device);   /* what a shader asks for that has them */
 int64_t matrices_shared_bytes(const MatrixShape *shape); /* the most that a workgroup needs */
 
 const char *glsl_type(DType dtype);
@@ -186,9 +185,10 @@ void glsl_affine(const Affine *affine, Text *out);
 void glsl_constant(DType dtype, double real, int64_t integer, Text *out);
 
 typedef struct Prelude {
-    int windows;             /* 0 .. `windows` - 1 are shown */
-    int row;                 /* numbers of a row of the table */
-    bool f64, i64, matrices; /* with what these need, or without */
+    int windows;            /* 0 .. `windows` - 1 are shown */
+    int row;                /* numbers of a row of the table */
+    bool f64, i64;          /* with what these need, or without */
+    const char *extensions; /* lines that ask for more; may be null */
 } Prelude;
 void glsl_prelude(const Device *device, const Prelude *prelude, Text *out);
 
@@ -353,9 +353,10 @@ struct Instance {
     bool is_open;      /* the last one that is used */
     bool is_submitted; /* what is recorded next takes their place */
     VkFence fence;
-    int submissions; /* of the present run */
-    int64_t waited;  /* nanoseconds of the present run */
-    bool is_whole;   /* the commands are those of a whole run, with the transfers that are recorded */
+    int submissions;   /* of the present run */
+    int64_t submitted; /* when the last one was, if launches are timed */
+    int64_t waited;    /* nanoseconds of the present run */
+    bool is_whole;     /* the commands are those of a whole run, with the transfers that are recorded */
 
     ReadAhead ahead;       /* its functions are null: nothing is read ahead */
     VkEvent uploaded;      /* set by the commands when what goes up has been read; the host may write there again */
@@ -372,7 +373,8 @@ VkResult instance_next_command(Instance *instance, VkCommandBuffer *commands);
 void instance_free_recordings(Instance *instance);
 VkResult instance_dispatch(Instance *instance, const Dispatch *dispatch, int turn, int launch); /* -1: none that is timed */
 VkResult instance_finish(Instance *instance); /* submits what is recorded, and waits */
-VkResult instance_submit(Instance *instance); /* what was recorded before, once more */
+VkResult instance_submit(Instance *instance); /* what was recorded before, once more; does not wait */
+VkResult instance_wait(Instance *instance);   /* for what is submitted */
 /* Lists what a run moves, and makes room for it. */
 VkResult instance_place(Instance *instance, void *const *inputs, void *const *outputs, const bool *resident);
 VkResult instance_record_transfers(Instance *instance, bool up);
