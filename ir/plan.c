@@ -21,6 +21,8 @@ static void print_buffers(const Plan *plan, Text *out)
             text_printf(out, " %lld", (long long)buffer->offset);
         if (buffer->place >= PLACE_ARENA)
             text_printf(out, " steps %d..%d", buffer->first, buffer->last);
+        if (buffer->place >= PLACE_ARENA && buffer->over >= 0)
+            text_printf(out, " over b%d", buffer->over);
         text_printf(out, "%s%s\n", buffer->name ? "  # " : "", buffer->name ? buffer->name : "");
     }
 }
@@ -93,6 +95,12 @@ static bool overlap(const PlanBuffer *a, const PlanBuffer *b)
     return in_time && in_space;
 }
 
+/* Whether `next` is made where `before` lies, by the last step that reads it. */
+static bool succeeds(const PlanBuffer *next, const PlanBuffer *before)
+{
+    return next->first == before->last && next->offset == before->offset && next->bytes == before->bytes;
+}
+
 static bool verify_places(const Plan *plan, DiagSink *diags)
 {
     for (int i = 0; i < plan->buffers.count; i++) {
@@ -105,7 +113,8 @@ static bool verify_places(const Plan *plan, DiagSink *diags)
         }
         for (int j = 0; j < i; j++) {
             const PlanBuffer *b = &plan->buffers.items[j];
-            if (b->place == a->place && b->first >= 0 && overlap(a, b)) {
+            bool in_turn = (a->over == j && succeeds(a, b)) || (b->over == i && succeeds(b, a));
+            if (b->place == a->place && b->first >= 0 && overlap(a, b) && !in_turn) {
                 diag_report(diags, DIAG_bad_ir, (Span){0}, "b%d and b%d live at once in the same place", j, i);
                 return false;
             }
@@ -136,11 +145,28 @@ static bool verify_launch(const Plan *plan, const PlanStep *step, DiagSink *diag
     return true;
 }
 
+static bool verify_overwriting(const Plan *plan, const PlanStep *step, DiagSink *diags)
+{
+    const Kernel *kernel = plan->kernels.items[step->kernel];
+    for (int to = 0; to < step->args.count; to++) {
+        int over = plan->buffers.items[step->args.items[to]].over;
+        for (int from = 0; from < step->args.count; from++) {
+            bool writes = kernel->buffers.items[to].kind != K_IN;
+            if (writes && step->args.items[from] == over && over >= 0 && !kernel_may_overwrite(kernel, from, to)) {
+                diag_report(diags, DIAG_bad_ir, step->span, "%s must not write argument %d over argument %d", kernel->name, to,
+                            from);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool verify_steps(const Plan *plan, const PlanSteps *steps, DiagSink *diags)
 {
     for (int i = 0; steps && i < steps->list.count; i++) {
         const PlanStep *step = &steps->list.items[i];
-        if (step->kind == STEP_LAUNCH && !verify_launch(plan, step, diags))
+        if (step->kind == STEP_LAUNCH && !(verify_launch(plan, step, diags) && verify_overwriting(plan, step, diags)))
             return false;
         if (!verify_steps(plan, step->test, diags) || !verify_steps(plan, step->body, diags) ||
             !verify_steps(plan, step->otherwise, diags))

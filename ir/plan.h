@@ -18,6 +18,7 @@ typedef struct PlanBuffer {
     const void *data; /* CONSTANT */
     const char *name;
     int first, last; /* ARENA, LANE: the steps between which it lives */
+    int over;        /* ARENA, LANE: the buffer in whose memory it is made, by the last step that reads that; or -1 */
     Span span;       /* of the step that is the first to use it */
 } PlanBuffer;
 
@@ -82,6 +83,7 @@ int64_t plan_least_traffic(Arena *scratch, const Plan *plan);
 
 void plan_print(const Plan *plan, Text *out);
 void plan_draw(const Plan *plan, Text *out);         /* an SVG picture: kernels, and the arrays that pass between them */
-bool plan_verify(const Plan *plan, DiagSink *diags); /* no two buffers that live at once overlap; args fit their kernels */
+/* No two buffers that live at once overlap, but where one is written over the other; args fit their kernels. */
+bool plan_verify(const Plan *plan, DiagSink *diags);
 
 #endif

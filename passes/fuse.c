@@ -20,7 +20,7 @@ static void lower_func(Lowering *lowering, const IrFunc *func, const int *params
 
 static int add_buffer(Lowering *lowering, PlanPlace place, IrType type, const char *name)
 {
-    PlanBuffer buffer = {.place = place, .type = type, .name = name};
+    PlanBuffer buffer = {.place = place, .type = type, .name = name, .over = -1};
     buffer.bytes = ir_element_count(&type) * dtype_size(type.dtype);
     list_push(lowering->arena, &lowering->plan->buffers, buffer);
     return lowering->plan->buffers.count - 1;

@@ -3,8 +3,10 @@
  * Takes a plan with its steps in their final order; leaves the lifetime of each buffer, its place, the sizes of arena and lanes
  * and the lower bounds that no placement can beat.  Two greedy orders are tried (largest first; in order of birth) and the
  * better is kept.  A buffer that a loop reads but does not make lives until the loop ends.  An outermost loop that carries
- * nothing is parallel, unless lanes would need too much memory. */
+ * nothing is parallel, unless lanes would need too much memory.  What is made in another buffer's memory (plan_over.c) is
+ * placed with it. */
 #include "passes/passes.h"
+#include "passes/plan_internal.h"
 
 #include <stdlib.h>
 
@@ -25,6 +27,7 @@ typedef struct Placing {
     int clock;
     Span at;              /* of the step that is walked */
     LIST(LoopSpan) loops; /* inner ones before those around them */
+    LaunchesAt launches;
 } Placing;
 
 /* ---- lifetimes ---- */
@@ -67,6 +70,8 @@ static void touch_step(Placing *placing, PlanStep *step)
     placing->at = step->span;
     for (int i = 0; i < step->args.count; i++)
         touch(placing, step->args.items[i]);
+    if (step->kind == STEP_LAUNCH)
+        list_push(placing->plan->arena, &placing->launches, ((LaunchAt){step, placing->clock}));
     touch(placing, step->trip);
     if (step->kind == STEP_IF)
         touch(placing, step->condition);
@@ -212,7 +217,7 @@ static int64_t most_alive(const Placing *placing, PlanPlace where)
         const PlanBuffer *buffer = &plan->buffers.items[i];
         if (!lies_in(where, buffer))
             continue;
-        change[buffer->first] += aligned(buffer->bytes);
+        change[buffer->first + (buffer->over >= 0)] += aligned(buffer->bytes);
         change[buffer->last + 1] -= aligned(buffer->bytes);
     }
     for (int i = 0; i <= placing->clock; i++) {
@@ -243,11 +248,15 @@ static void report_limit(const Plan *plan, int64_t limit, DiagSink *diags)
 static int64_t place_all(Plan *plan, PlanPlace where)
 {
     Candidate *list = arena_array(plan->arena, Candidate, plan->buffers.count + 1);
-    int count = 0;
+    int *last = arena_array(plan->arena, int, plan->buffers.count + 1), count = 0;
+    for (int i = 0; i < plan->buffers.count; i++) {
+        int *end = &last[plan_first_of(plan, i)];
+        *end = plan->buffers.items[i].last > *end ? plan->buffers.items[i].last : *end;
+    }
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
-        if (lies_in(where, buffer))
-            list[count++] = (Candidate){i, aligned(buffer->bytes), 0, buffer->first, buffer->last};
+        if (lies_in(where, buffer) && buffer->over < 0)
+            list[count++] = (Candidate){i, aligned(buffer->bytes), 0, buffer->first, last[i]};
     }
     int64_t bytes = place(plan->arena, list, count, by_birth);
     Candidate *other = arena_copy(plan->arena, list, (size_t)count * sizeof *list);
@@ -258,6 +267,9 @@ static int64_t place_all(Plan *plan, PlanPlace where)
     }
     for (int i = 0; i < count; i++)
         plan->buffers.items[list[i].buffer].offset = list[i].offset;
+    for (int i = 0; i < plan->buffers.count; i++)
+        if (lies_in(where, &plan->buffers.items[i]))
+            plan->buffers.items[i].offset = plan->buffers.items[plan_first_of(plan, i)].offset;
     return bytes;
 }
 
@@ -269,6 +281,7 @@ static void place_plan(Plan *plan, int lanes, bool parallel)
             plan->buffers.items[i].place = PLACE_ARENA;
     find_lifetimes(&placing);
     move_to_lanes(&placing);
+    plan_find_successors(plan, &placing.launches);
     plan->lanes = lanes;
     plan->arena_bytes = place_all(plan, PLACE_ARENA);
     plan->lane_bytes = place_all(plan, PLACE_LANE);
@@ -283,8 +296,10 @@ bool pass_plan(Plan *plan, const LowerOptions *options, DiagSink *diags)
     place_plan(plan, lanes, true);
     if (plan_peak(plan) > limit || plan->lane_bytes > MOST_LANES / lanes)
         place_plan(plan, 1, false);
-    if (plan_peak(plan) <= limit)
-        return true;
-    report_limit(plan, limit, diags);
-    return false;
+    if (plan_peak(plan) > limit) {
+        report_limit(plan, limit, diags);
+        return false;
+    }
+    plan_leave_out_copies(plan);
+    return true;
 }

@@ -240,4 +240,6 @@ void pass_stream(IrModule *module, int64_t rows)
     }
     for (int i = count; i < module->funcs.count; i++)
         stream_factor(module->funcs.items[i]);
+    if (module->funcs.count > count)
+        pass_simplify(module); /* axes of blocks and tasks are moved and joined, also where there is one of them */
 }

@@ -229,7 +229,8 @@ static Plan *plan_product(Arena *arena)
                                 .type = ir_type(DT_f16, 1, &count),
                                 .bytes = count * (int64_t)sizeof(uint16_t),
                                 .offset = i < 2 ? i : 0,
-                                .name = "matrix"}));
+                                .name = "matrix",
+                                .over = -1}));
         list_push(arena, &launch.args, i);
     }
     list_push(arena, &plan->steps.list, launch);

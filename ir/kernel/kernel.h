@@ -123,6 +123,9 @@ KRef kstage_push(Arena *arena, KStage *stage, KInst inst); /* merges an instruct
 int64_t kernel_points(const Kernel *kernel); /* product of the outer extents */
 double kernel_flops(const Kernel *kernel);   /* additions and multiplications, transcendentals as one */
 int64_t kernel_bytes(const Kernel *kernel);  /* each argument buffer read or written once */
+/* Whether the argument `to` may lie where `from` does: an element is read for the last time at the point that writes it, and in
+ * stages of several, only at the outer point that does. */
+bool kernel_may_overwrite(const Kernel *kernel, int from, int to);
 /* The hash of what the kernel computes, names and spans aside: equal kernels are compiled once. */
 uint64_t kernel_hash(const Kernel *kernel);
 bool kernel_equal(const Kernel *a, const Kernel *b);
