@@ -91,6 +91,7 @@ typedef struct TypeExpr {
     Span span;
     const char *name;
     bool scalar; /* tensor written without [ ] */
+    bool any_float; /* tensor whose element type is written `float` */
     LIST(AxisExpr) axes;
     LIST(struct TypeExpr *) items;
     LIST(TypeField) fields;

@@ -256,10 +256,17 @@ static const Value *cast_part(Elab *el, const Value *part, void *state)
                       cast->type->name);
 }
 
+/* `x as dtype`, where `dtype` is an argument: the type that it says. */
+static const TypeExpr *cast_type(Env *env, const TypeExpr *type)
+{
+    const Local *local = type->kind == TYPE_named ? env_find(env, type->name, NULL) : NULL;
+    return local && local->value->kind == VALUE_type ? local->value->type : type;
+}
+
 static const Value *elab_cast(Elab *el, Env *env, const Expr *expr)
 {
     const Value *value = elab_eval(el, env, expr->a);
-    const TypeExpr *type = expr->type;
+    const TypeExpr *type = cast_type(env, expr->type);
     if (is_poison(value) || type->kind == TYPE_error)
         return &value_poison;
     if (value->kind == VALUE_source)

@@ -238,6 +238,10 @@ bool type_dtype(Elab *el, const TypeExpr *type, DType *dtype)
 {
     if (dtype_from_name(type->name, dtype))
         return true;
+    if (type->any_float) {
+        elab_error(el, DIAG_type_mismatch, type->span, "`float` stands for any of f32, f64, f16 and bf16; say one here");
+        return false;
+    }
     static const char *const known[] = {
 #define DTYPE(name, bytes, class) #name,
 #include "ir/dtypes.def"
@@ -308,9 +312,24 @@ bool type_shape(Elab *el, Env *env, const TypeExpr *type, Shape *shape)
     return shape_check(el, shape, type->span);
 }
 
+/* `float`: what is a tensor of floats already, or adapts to one. */
+static const Value *fit_any_float(Elab *el, const TypeExpr *type, const Value *value, Span at, const char *what)
+{
+    Number number;
+    bool tensor = value->kind == VALUE_tensor;
+    if (tensor ? value->tensor.weak || dtype_is_float(value->tensor.dtype) : value_as_number(value, &number))
+        return value;
+    elab_error(el, DIAG_dtype_mismatch, at, "%s is %s, but its type says float", what, value_describe(el->arena, value));
+    note_origin(el, value, at);
+    elab_note(el, type->span, "the type is here: any of f32, f64, f16 and bf16; `x as f32` converts");
+    return &value_poison;
+}
+
 const Value *type_fit_dtype(Elab *el, const TypeExpr *type, const Value *value, Span at, const char *what)
 {
     DType dtype;
+    if (type->any_float)
+        return fit_any_float(el, type, value, at, what);
     if (!type_dtype(el, type, &dtype))
         return &value_poison;
     if (value->kind != VALUE_tensor) {

@@ -164,10 +164,10 @@ static const Value *input_of_type(EntryBuild *build, const TypeExpr *type, const
 {
     Elab *el = build->el;
     Shape shape;
-    DType dtype;
+    DType dtype = DT_f32; /* what `float` is where nobody says more */
     switch (type->kind) {
     case TYPE_tensor:
-        if (!type_dtype(el, type, &dtype) || !type_shape(el, build->border, type, &shape))
+        if ((!type->any_float && !type_dtype(el, type, &dtype)) || !type_shape(el, build->border, type, &shape))
             return &value_poison;
         return entry_input(build, PORT_argument, path, dtype, &shape, at);
     case TYPE_tuple:

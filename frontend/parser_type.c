@@ -70,18 +70,19 @@ static void parse_fail_element_type(Parser *parser, const char *name, Span span)
     if (closest)
         diag_note(parser->diags, (Span){0}, "did you mean '%s'?", closest);
     else
-        parse_hint(parser,
-                   "element types are f32 f64 f16 bf16 i32 u32 bool u8 i64; a model stands in a type by its name alone");
+        parse_hint(parser, "element types are f32 f64 f16 bf16 i32 u32 bool u8 i64, and float for any of the first four; "
+                           "a model stands in a type by its name alone");
 }
 
 static TypeExpr *parse_named_type(Parser *parser)
 {
     const Token *token = parse_peek(parser);
-    bool dtype = parse_is_dtype(token->text);
+    bool any_float = strcmp(token->text, "float") == 0, dtype = any_float || parse_is_dtype(token->text);
     const char *name = dtype ? parse_advance(parser)->text : parse_dotted_name(parser, "a name");
     TypeExpr *type = parse_type_node(parser, dtype ? TYPE_tensor : TYPE_named, token->start);
     type->name = name;
     type->scalar = dtype;
+    type->any_float = any_float;
     bool bracket = parse_at(parser, TOK_left_bracket) && !parse_peek(parser)->line_start;
     if (bracket && dtype) {
         type->scalar = false;

@@ -7,6 +7,7 @@
 
 enum {
     SUBGROUPS_A_SIDE = 2, /* MATRICES_SUBGROUPS in all */
+    MATRICES_EACH = 4,    /* of a subgroup along each side, at most */
     GAP_WORDS = 4,        /* between rows of a slice, which then lie in different banks */
 };
 
@@ -240,6 +241,8 @@ static void print_place(GlslPrinter *printer, const Tiles *tiles)
 
 static const TileMethod matrices_method = {
     .phase = PHASE_MATRICES,
+    .most_units = MATRICES_EACH,
+    .least_units = 1,
     .print_shared = print_shared,
     .print_zeros = print_zeros,
     .print_slice_and_multiply = print_slice_and_multiply,

@@ -1,25 +1,19 @@
 /* Contractions by tiles: C[batch, m, n] = sum_k A[batch, m, k] * B[batch, n, k].
  *
- * A workgroup has a tile of results, of which each thread keeps some in registers, or, for numbers of 16 bits on devices with
- * cooperative matrices, each subgroup some matrices (matrices.c).  k goes by in slices, which lie in shared memory; where an
- * element of an operand lies is the sum of what its m, n or k contributes, each worked out once, so that convolutions are read
- * in place like matrices; 16 bytes at a time, where they lie so.  Then the sums go through the same shared memory, some at a
- * time, to whatever thread finishes a result: neighbours finish neighbours.
+ * A workgroup has a tile of results, of which each thread keeps some numbers in registers (numbers.c), or, for those of 16 bits
+ * on devices with cooperative matrices, each subgroup some matrices (matrices.c).  k goes by in slices, which lie in shared
+ * memory; where an element of an operand lies is the sum of what its m, n or k contributes, each worked out once, so that
+ * convolutions are read in place like matrices; 16 bytes at a time, where they lie so (operands.c).  Then the sums go through
+ * the same shared memory, some at a time, to whatever thread finishes a result: neighbours finish neighbours.
  *
  * The order of every sum is that of k. */
 #include "backends/vulkan/tiles.h"
 
 enum {
-    SIDE = 8,           /* threads along each side of a tile */
-    GAP = 4,            /* numbers between the points of k of a slice, which then lie in different banks */
-    MOST_EACH = 8,      /* results of a thread along each side */
     FEW_TILES = 32,     /* smaller tiles keep more of a device at work */
     MIN_WORK = 1 << 15, /* multiplications */
     LONG_SUM = 2048,    /* terms of a sum that a workgroup should share out, if there are few of them */
-    RUN_BYTES = 16,     /* read at once */
 };
-
-static const TileMethod numbers_method;
 
 /* ---- choosing ---- */
 
@@ -50,12 +44,12 @@ static int units_along(int64_t extent, int unit, int most)
     return units;
 }
 
-/* Tiles as large as the results, but not so large that they are few; no smaller than `least` units. */
-static void choose_size(Tiles *tiles, int most, int least)
+/* Tiles as large as the results, but not so large that they are few. */
+static void choose_size(Tiles *tiles)
 {
-    tiles->rows = units_along(tiles->m, tiles->unit_m, most);
-    tiles->columns = units_along(tiles->n, tiles->unit_n, most);
-    while (tile_count(tiles) < FEW_TILES && tiles->rows * tiles->columns > least)
+    tiles->rows = units_along(tiles->m, tiles->unit_m, tiles->method->most_units);
+    tiles->columns = units_along(tiles->n, tiles->unit_n, tiles->method->most_units);
+    while (tile_count(tiles) < FEW_TILES && tiles->rows * tiles->columns > tiles->method->least_units)
         *(tiles->rows > tiles->columns ? &tiles->rows : &tiles->columns) /= 2;
     tiles->height = tiles->unit_m * tiles->rows;
     tiles->width = tiles->unit_n * tiles->columns;
@@ -84,15 +78,9 @@ static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, Ti
     tiles->n = count_points(kernel, tiles->stage, roles->n, roles->n_count);
     tiles->k = count_points(kernel, tiles->stage, roles->k, roles->k_count);
     tiles->batch = count_points(kernel, tiles->stage, roles->batch, roles->batch_count) * kernel_points(kernel);
-    if (matrices_fit(device, tiles)) {
-        choose_size(tiles, MATRICES_EACH, 1);
-    } else {
-        tiles->method = &numbers_method;
-        tiles->unit_m = tiles->unit_n = SIDE;
-        tiles->threads = GROUP_THREADS;
-        tiles->slice = SLICE;
-        choose_size(tiles, MOST_EACH, 4);
-    }
+    if (!matrices_fit(device, tiles))
+        numbers_suit(tiles);
+    choose_size(tiles);
     return is_fit(tiles);
 }
 
@@ -180,175 +168,6 @@ static void print_places(GlslPrinter *printer, const Tiles *tiles)
     print_side(printer, tiles, &a, roles->m, roles->m_count, tiles->m);
     print_side(printer, tiles, &b, roles->n, roles->n_count, tiles->n);
 }
-
-/* ---- operands ---- */
-
-/* Whether elements that follow each other along k lie closer than those along the other axes. */
-static bool goes_along_k(const Affine *index, const int *k, int k_count, const int *side, int side_count)
-{
-    return k_count && index->coef[k[k_count - 1]] == 1 && !(side_count && index->coef[side[side_count - 1]] == 1);
-}
-
-/* How many elements along `axis`, the fastest of its kind, can be read at once: they never go past its end, and always begin
- * where as many bytes do. */
-static int run_along(const Tiles *tiles, const KInst *load, int axis)
-{
-    int run = RUN_BYTES / dtype_size(load->dtype);
-    bool fits = load->index.coef[axis] == 1 && glsl_axis(tiles->kernel, tiles->stage, axis)->extent % run == 0 &&
-                load->index.offset % run == 0;
-    for (int other = 0; other < K_MAX_AXES; other++)
-        fits &= other == axis || load->index.coef[other] % run == 0;
-    return fits ? run : 1;
-}
-
-Operand tiles_operand(const Tiles *tiles, char name)
-{
-    const Contraction *roles = &tiles->roles;
-    const bool a = name == 'a';
-    const int *side = a ? roles->m : roles->n, count = a ? roles->m_count : roles->n_count;
-    Operand operand = {.load = &tiles->stage->insts.items[a ? roles->a : roles->b],
-                       .name = name,
-                       .side = a ? 'm' : 'n',
-                       .extent = a ? tiles->height : tiles->width,
-                       .run = 1};
-    operand.along_k = goes_along_k(&operand.load->index, roles->k, roles->k_count, side, count);
-    if (operand.along_k)
-        operand.run = run_along(tiles, operand.load, roles->k[roles->k_count - 1]);
-    else if (count)
-        operand.run = run_along(tiles, operand.load, side[count - 1]);
-    return operand;
-}
-
-const char *tiles_place(GlslPrinter *printer, const Operand *operand, const char *k)
-{
-    return arena_printf(printer->arena, "%c_first + of_%c[side] + %c_of_k[%s]", operand->name, operand->side, operand->name, k);
-}
-
-const char *tiles_guarded(GlslPrinter *printer, const Tiles *tiles, const char *k, const char *value, const char *zero)
-{
-    if (tiles->k % tiles->slice == 0)
-        return value;
-    return arena_printf(printer->arena, "k0 + %s < %lld ? %s : %s", k, (long long)tiles->k, value, zero);
-}
-
-/* ---- sums of numbers ---- */
-
-static int pitch_of(int extent)
-{
-    return extent + GAP;
-}
-
-static void print_shared(GlslPrinter *printer, const Tiles *tiles)
-{
-    glsl_line(printer, "shared float slice[%d];", tiles->slice * (pitch_of(tiles->height) + pitch_of(tiles->width)));
-}
-
-/* Element `number` of the words that were read at once. */
-static const char *element_of_words(GlslPrinter *printer, DType dtype, int number)
-{
-    static const char letters[] = "xyzw";
-    if (dtype == DT_f32)
-        return arena_printf(printer->arena, "uintBitsToFloat(words.%c)", letters[number]);
-    return arena_printf(printer->arena, "%s_of_bits(words.%c %s)", dtype_name(dtype), letters[number / 2],
-                        number % 2 ? ">> 16" : "& 0xffffu");
-}
-
-/* A slice of one operand: [k][row or column]. */
-static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int first)
-{
-    Operand operand = tiles_operand(tiles, name);
-    int run = operand.run, pitch = pitch_of(operand.extent);
-    int fast = (operand.along_k ? tiles->slice : operand.extent) / run;
-    glsl_loop(printer, "i", "thread", tiles->slice * operand.extent / run, tiles->threads);
-    glsl_line(printer, operand.along_k ? "int k = i %% %d * %d, side = i / %d;" : "int side = i %% %d * %d, k = i / %d;", fast,
-              run, fast);
-    const char *place = tiles_place(printer, &operand, "k");
-    if (run == 1) {
-        const char *value = arena_printf(printer->arena, "get_b%d(%s)", operand.load->buffer, place);
-        glsl_line(printer, "slice[%d + k * %d + side] = %s;", first, pitch, tiles_guarded(printer, tiles, "k", value, "0.0"));
-    } else {
-        const char *words = arena_printf(printer->arena, "words_of_b%d(%s)", operand.load->buffer, place);
-        glsl_line(printer, "uvec4 words = %s;", tiles_guarded(printer, tiles, "k", words, "uvec4(0u)"));
-    }
-    for (int i = 0; i < run && run > 1; i++)
-        glsl_line(printer, "slice[%d + k * %d + side] = %s;", first + i * (operand.along_k ? pitch : 1), pitch,
-                  element_of_words(printer, operand.load->dtype, i));
-    glsl_close(printer);
-}
-
-static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
-{
-    glsl_line(printer, "int x = thread %% %d, y = thread / %d;", SIDE, SIDE);
-    for (int i = 0; i < tiles->rows; i++)
-        for (int j = 0; j < tiles->columns; j++)
-            glsl_line(printer, "float s%d_%d = 0.0;", i, j);
-}
-
-/* Rows of a thread lie side by side, its columns SIDE apart, so that threads read different banks. */
-static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
-{
-    glsl_loop(printer, "k", "0", tiles->slice, 1);
-    for (int i = 0; i < tiles->rows; i++)
-        glsl_line(printer, "float x%d = slice[k * %d + y * %d + %d];", i, pitch_of(tiles->height), tiles->rows, i);
-    for (int j = 0; j < tiles->columns; j++) {
-        glsl_line(printer, "float y%d = slice[%d + k * %d + x + %d];", j, b_slice, pitch_of(tiles->width), SIDE * j);
-        for (int i = 0; i < tiles->rows; i++)
-            glsl_line(printer, "s%d_%d += x%d * y%d;", i, j, i, j);
-    }
-    glsl_close(printer);
-}
-
-static void print_slice_and_multiply(GlslPrinter *printer, const Tiles *tiles)
-{
-    int b_slice = tiles->slice * pitch_of(tiles->height);
-    print_slice(printer, tiles, 'a', 0);
-    print_slice(printer, tiles, 'b', b_slice);
-    glsl_line(printer, "barrier();");
-    print_multiply(printer, tiles, b_slice);
-}
-
-/* Sums go through the place of the slices, as many rows of threads at a time as fit. */
-static int parts_of(const Tiles *tiles)
-{
-    int parts = 1;
-    while (tiles->height * tiles->width > tiles->slice * (tiles->height + tiles->width) * parts)
-        parts *= 2;
-    return parts;
-}
-
-static int part_size(const Tiles *tiles)
-{
-    return tiles->height * tiles->width / parts_of(tiles);
-}
-
-static void print_hand_over(GlslPrinter *printer, const Tiles *tiles)
-{
-    int sides = SIDE / parts_of(tiles);
-    glsl_open(printer, "if (y / %d == part)", sides);
-    for (int i = 0; i < tiles->rows; i++)
-        for (int j = 0; j < tiles->columns; j++)
-            glsl_line(printer, "slice[(y %% %d * %d + %d) * %d + x + %d] = s%d_%d;", sides, tiles->rows, i, tiles->width,
-                      SIDE * j, i, j);
-    glsl_close(printer);
-}
-
-static void print_place(GlslPrinter *printer, const Tiles *tiles)
-{
-    int height = tiles->height / parts_of(tiles);
-    glsl_line(printer, "int m = m0 + part * %d + i / %d, n = n0 + i %% %d;", height, tiles->width, tiles->width);
-    glsl_line(printer, "float s0 = slice[i];");
-}
-
-static const TileMethod numbers_method = {
-    .phase = PHASE_TILES,
-    .print_shared = print_shared,
-    .print_zeros = print_zeros,
-    .print_slice_and_multiply = print_slice_and_multiply,
-    .parts = parts_of,
-    .part_size = part_size,
-    .print_hand_over = print_hand_over,
-    .print_place = print_place,
-};
 
 /* ---- slices and results ---- */
 

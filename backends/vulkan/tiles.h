@@ -1,19 +1,17 @@
-/* What the two ways to multiply tiles share: with numbers that threads keep (tiles.c), with matrices that subgroups keep
- * (matrices.c). */
+/* What the two ways to multiply tiles share: with numbers that threads keep (numbers.c), with matrices that subgroups keep
+ * (matrices.c).  tiles.c goes through the tiles, operands.c knows where elements lie. */
 #ifndef CM_BACKENDS_VULKAN_TILES_H
 #define CM_BACKENDS_VULKAN_TILES_H
 
 #include "backends/vulkan/vulkan_internal.h"
 
-enum {
-    SLICE = 16,        /* points of k in shared memory, or as many as a matrix has */
-    MATRICES_EACH = 4, /* of a subgroup along each side, at most */
-};
+enum { SLICE = 16 }; /* points of k in shared memory, or as many as a matrix has */
 
 typedef struct Tiles Tiles;
 
 typedef struct TileMethod {
     PhaseKind phase;
+    int most_units, least_units; /* results of a thread or matrices of a subgroup: along a side at most, in all at least */
     void (*print_shared)(GlslPrinter *printer, const Tiles *tiles); /* `slice`, and what else stands before main */
     void (*print_zeros)(GlslPrinter *printer, const Tiles *tiles);
     void (*print_slice_and_multiply)(GlslPrinter *printer, const Tiles *tiles); /* the slice from k0 on */
@@ -51,6 +49,9 @@ const char *tiles_place(GlslPrinter *printer, const Operand *operand, const char
 /* `value`, but `zero` where k is past the end. */
 const char *tiles_guarded(GlslPrinter *printer, const Tiles *tiles, const char *k, const char *value, const char *zero);
 
+/* ---- ways: each says what a tile is made of ---- */
+
+void numbers_suit(Tiles *tiles);
 /* False: the device has no matrices, or they do not suit these numbers. */
 bool matrices_fit(const Device *device, Tiles *tiles);
 

@@ -3,9 +3,10 @@
  *   device.c   the instance, a physical device and its queue      glsl.c     a kernel as GLSL: its phases and memory
  *   compile.c  kernels to pipelines, on all threads               inst.c     one instruction as GLSL
  *   spirv.c    GLSL to SPIR-V, by glslang                         prelude.c  GLSL that every shader begins with
- *   tiles.c    contractions by tiles in shared memory             control.c  shaders that decide and copy for control flow
- *   matrices.c the same with cooperative matrices                 shapes.c   which matrices a device has, and whether they work
- *   features.c what may be used of a device
+ *   tiles.c    contractions by tiles in shared memory             operands.c where the elements of their operands lie
+ *   numbers.c  tiles of numbers that threads keep                 matrices.c tiles of cooperative matrices
+ *   features.c what may be used of a device                       shapes.c   which matrices a device has, and whether they work
+ *   control.c  shaders that decide and copy for control flow
  *   layout.c   where a plan's buffers lie in device memory        windows.c  which part of it a dispatch sees
  *   instance.c memory, transfers                                  commands.c what is recorded and submitted
  *   execute.c  recording a plan's steps                           vulkan.c   the backend's table of functions

@@ -8,7 +8,7 @@
 
 /* Whatever the validation layer says is a failure.  Driver and layer stay loaded, so that the leak sanitizer can tell what is
  * theirs. */
-static void watch_vulkan(void)
+static inline void watch_vulkan(void)
 {
     ck_assert_int_eq(setenv("CM_VULKAN_VALIDATE", "1", 1), 0);
     dlopen("libvulkan_lvp.so", RTLD_NOW | RTLD_NODELETE);
@@ -16,7 +16,7 @@ static void watch_vulkan(void)
 }
 
 /* And the device has no more than Vulkan guarantees. */
-static void pretend_minimum(void)
+static inline void pretend_minimum(void)
 {
     watch_vulkan();
     ck_assert_int_eq(setenv("CM_VULKAN_MINIMUM", "1", 1), 0);

@@ -16,7 +16,7 @@ static const char *const singles[] = {"matrices",      "other_order",     "batch
                                       "halves",        "halves_along",    "halves_across", "halves_in_batches",
                                       "softmax_rows",  "branches",        "bounded",       "bounded_derivatives",
                                       "long_gradient", "unbounded",       "drawn_lengths", "long_drawn_length",
-                                      "kept_turns"};
+                                      "kept_turns",    "without_f64"};
 static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
@@ -404,42 +404,6 @@ START_TEST(training_agrees_with_the_cpu)
 }
 END_TEST
 
-/* ---- examples: their data, losses, networks and optimisers ---- */
-
-typedef struct Example {
-    const char *name;
-    double tolerance; /* of the loss of the second step, relative: Adam's first step has the sign of noise in it */
-} Example;
-static const Example examples[] = {{"moons", 1e-4}, {"fashion_classifier", 1e-4}, {"scm", 1e-3}};
-enum { EXAMPLES = sizeof examples / sizeof *examples, EXAMPLE_STEPS = 2 };
-
-static void train_example(cm_context *context, const char *name, const char *device, double *loss)
-{
-    char path[256];
-    cm_error *error;
-    cm_program *program;
-    static const cm_setting few[] = {{"train.batch", "2"}};
-    cm_load_options options = {.size = sizeof options, .settings = few, .setting_count = strcmp(name, "moons") != 0};
-    snprintf(path, sizeof path, CM_SOURCE_DIR "/examples/%s.cm", name);
-    expect_ok(cm_load_file(context, path, &options, &program, &error));
-    cm_training *training = new_training(program, device);
-    run_steps(training, 0, EXAMPLE_STEPS, loss);
-    cm_training_free(training);
-    cm_program_free(program);
-}
-
-START_TEST(examples_train)
-{
-    double got[EXAMPLE_STEPS], wanted[EXAMPLE_STEPS];
-    cm_context *context = test_context(2);
-    train_example(context, examples[_i].name, "vulkan", got);
-    train_example(context, examples[_i].name, "cpu", wanted);
-    ck_assert_double_eq_tol(got[0], wanted[0], 1e-5 * fabs(wanted[0]));
-    ck_assert_double_eq_tol(got[1], wanted[1], examples[_i].tolerance * fabs(wanted[1]));
-    cm_context_free(context);
-}
-END_TEST
-
 /* From a checkpoint of the middle, also one that is loaded over a state that had gone on, the same bits follow. */
 START_TEST(a_checkpoint_is_what_the_device_had)
 {
@@ -490,8 +454,6 @@ static TCase *vulkan(void)
     tcase_add_test(test, features_can_be_left_out);
     tcase_add_loop_test(test, loops_that_the_driver_leaves_are_refused, 0, 2);
     tcase_add_loop_test(test, matrices_by_hand_agree_with_the_cpu, 0, HALVES);
-    tcase_set_timeout(test, 400);
-    tcase_add_loop_test(test, examples_train, 0, EXAMPLES);
     add_singles(test);
     return test;
 }

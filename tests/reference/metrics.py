@@ -29,16 +29,20 @@ def mean_of_others(k):
     return (k.sum() - k.trace()) / (n * (n - 1))
 
 
-results.put("moments", mean=x.mean(0), covariance=torch.cov(x.T))
-results.put("frechet", **{"": frechet(x, y)})
+for case in "moments", "moments_f32":
+    results.put(case, mean=x.mean(0), covariance=torch.cov(x.T))
+for case in "frechet", "frechet_f32":
+    results.put(case, **{"": frechet(x, y)})
 results.put("frechet_singular", **{"": frechet(torch.cat([x, 2 * x], 1), torch.cat([y, 0 * y], 1))})
 results.put("frechet_same", **{"": torch.tensor(1.0)})
 energy = 2 * torch.cdist(x, y).mean() - torch.cdist(x, x).mean() - torch.cdist(y, y).mean()
-results.put("energy", **{"": energy})
+for case in "energy", "energy_f32":
+    results.put(case, **{"": energy})
 mmd = mean_of_others(kernel(x, x)) + mean_of_others(kernel(y, y)) - 2 * kernel(x, y).mean()
-results.put("kernel", **{"": mmd})
+for case in "kernel", "kernel_f32":
+    results.put(case, **{"": mmd})
 
-for case, size in ("eigen_even", D), ("eigen_odd", E):
+for case, size in ("eigen_even", D), ("eigen_odd", E), ("eigen_f32", E):
     a = draw("a", size, size)
     results.put(case, matrix=a + a.T, unit=torch.eye(size), trace=2 * a.trace(), root=square_root(a @ a.T),
                 factor=torch.linalg.cholesky(a @ a.T), of_rank_two=a[:, :2] @ a[:, :2].T)
