@@ -48,6 +48,7 @@ static void touch_steps(Placing *placing, PlanSteps *steps);
 
 static void touch_borders(Placing *placing, const PlanStep *step, bool entering)
 {
+    touch(placing, step->trip); /* asked anew before each turn where the device decides */
     touch(placing, step->counter);
     for (int i = 0; i < step->carries.count; i++) {
         if (entering)
@@ -72,7 +73,6 @@ static void touch_step(Placing *placing, PlanStep *step)
         touch(placing, step->args.items[i]);
     if (step->kind == STEP_LAUNCH)
         list_push(placing->plan->arena, &placing->launches, ((LaunchAt){step, placing->clock}));
-    touch(placing, step->trip);
     if (step->kind == STEP_IF)
         touch(placing, step->condition);
     touch_borders(placing, step, true);

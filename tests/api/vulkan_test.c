@@ -16,7 +16,7 @@ static const char *const singles[] = {"matrices",      "other_order",     "batch
                                       "halves",        "halves_along",    "halves_across", "halves_in_batches",
                                       "softmax_rows",  "branches",        "bounded",       "bounded_derivatives",
                                       "long_gradient", "unbounded",       "drawn_lengths", "long_drawn_length",
-                                      "kept_turns",    "without_f64"};
+                                      "kept_turns",    "linear_way_back", "without_f64"};
 static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
