@@ -7,6 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The reason, behind the place in the program where the kernel's last result comes from, if that is known. */
+static const char *located(Arena *arena, const Kernel *kernel, const char *reason)
+{
+    if (!kernel || !kernel->span.source)
+        return reason;
+    return arena_printf(arena, "%s:%d: %s", kernel->span.source->name, span_position(kernel->span).line, reason);
+}
+
 const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel)
 {
     const char *lacks = NULL;
@@ -14,9 +22,11 @@ const char *compile_check(Arena *arena, const Device *device, const Kernel *kern
         lacks = "f64";
     if (glsl_uses(kernel, DT_i64) && !device->features.shaderInt64)
         lacks = "i64";
-    return lacks ? arena_printf(arena, "%s does not compute with %s, which '%s' needs", device->properties.deviceName, lacks,
-                                kernel->name)
-                 : NULL;
+    if (!lacks)
+        return NULL;
+    const char *name = device->properties.deviceName;
+    return located(arena, kernel,
+                   arena_printf(arena, "%s does not compute with %s, which '%s' needs", name, lacks, kernel->name));
 }
 
 /* ---- SPIR-V in the cache: by the shader's text, of which a second hash comes before the words ---- */
@@ -157,8 +167,9 @@ static const char *first_reason(Job *job, Arena *arena)
 {
     const char *first = NULL;
     for (int i = 0; i < job->made->layout.shaders.count; i++) {
+        const Shaders *shaders = &job->made->layout.shaders.items[i];
         if (job->reasons[i] && !first)
-            first = arena_printf(arena, "kernel %s: %s", name_of(&job->made->layout.shaders.items[i]), job->reasons[i]);
+            first = located(arena, shaders->kernel, arena_printf(arena, "kernel %s: %s", name_of(shaders), job->reasons[i]));
         free((void *)job->reasons[i]);
     }
     return first;

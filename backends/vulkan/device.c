@@ -17,6 +17,7 @@ enum { MOST_DEVICES = 16 }; /* that are looked at */
 /* What every device has. */
 enum {
     MINIMUM_RANGE = 1 << 27, /* of a storage buffer */
+    WINDOW_STEP = 256,       /* bytes: windows are as long as a multiple of it */
     MINIMUM_ALIGNMENT = 256, /* of a uniform buffer */
 };
 
@@ -138,6 +139,21 @@ static int preference(VkPhysicalDeviceType type)
     }
 }
 
+/* No window is larger than CM_VULKAN_WINDOW says. */
+static const char *limit_window(Arena *arena, Device *device)
+{
+    const char *said = getenv("CM_VULKAN_WINDOW");
+    if (!said || !*said)
+        return NULL;
+    char *end;
+    long long given = strtoll(said, &end, 10);
+    if (*end || given < WINDOW_STEP)
+        return arena_printf(arena, "CM_VULKAN_WINDOW is a number of bytes, %d at least, and not '%s'", WINDOW_STEP, said);
+    if (given < device->window_bytes)
+        device->window_bytes = given / WINDOW_STEP * WINDOW_STEP;
+    return NULL;
+}
+
 static const char *choose_physical(Arena *arena, Device *device)
 {
     const char *wanted = getenv("CM_VULKAN_DEVICE");
@@ -161,18 +177,15 @@ static const char *choose_physical(Arena *arena, Device *device)
         device->clock_bits = clock_bits;
         device->fuses = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
     }
-    device->window_bytes = device->properties.limits.maxStorageBufferRange / 256 * 256;
+    device->window_bytes = device->properties.limits.maxStorageBufferRange / WINDOW_STEP * WINDOW_STEP;
     device->row_alignment = (int64_t)device->properties.limits.minUniformBufferOffsetAlignment;
     if (device->is_minimal && best) {
         device->window_bytes = device->window_bytes < MINIMUM_RANGE ? device->window_bytes : MINIMUM_RANGE;
         device->row_alignment = MINIMUM_ALIGNMENT;
         device->clock_bits = 0;
     }
-    int64_t given = getenv("CM_VULKAN_WINDOW") ? strtoll(getenv("CM_VULKAN_WINDOW"), NULL, 10) / 256 * 256 : 0;
-    if (given > 0 && given < device->window_bytes)
-        device->window_bytes = given;
     if (best)
-        return NULL;
+        return limit_window(arena, device);
     if (wanted && *wanted)
         return arena_printf(arena, "no Vulkan 1.1 device has '%s' in its name (CM_VULKAN_DEVICE)", wanted);
     return "there is no Vulkan 1.1 device that computes";

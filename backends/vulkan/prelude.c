@@ -95,13 +95,14 @@ static const Part parts[] = {
     {1, 0,
      "double largest(double a, double b) { return isnan(b) || b > a ? b : a; }\n"
      "double least(double a, double b) { return isnan(b) || b < a ? b : a; }\n"},
-    /* integers: division by 0 gives 0, remainders have the sign of the divisor, shifts by 32 leave what the sign says */
+    /* integers: division by 0 gives 0, remainders have the sign of the divisor, shifts by 32 leave what the sign says; a driver
+     * may divide before it chooses, and a processor traps where the least integer is divided by -1 */
     {0, 0,
-     "int quotient(int a, int b) { return b == 0 ? 0 : b == -1 ? -a : a / b; }\n"
+     "int harmless(int b) { return b == 0 || b == -1 ? 1 : b; }\n"
+     "int quotient(int a, int b) { return b == 0 ? 0 : b == -1 ? -a : a / harmless(b); }\n"
      "uint quotient(uint a, uint b) { return b == 0u ? 0u : a / b; }\n"
      "int remainder(int a, int b) {\n"
-     "  if (b == 0 || b == -1) return 0;\n"
-     "  int rest = a - a / b * b;\n"
+     "  int rest = a - a / harmless(b) * harmless(b);\n"
      "  return rest != 0 && (rest ^ b) < 0 ? rest + b : rest;\n"
      "}\n"
      "uint remainder(uint a, uint b) { return b == 0u ? 0u : a % b; }\n"
@@ -137,7 +138,9 @@ static const Part parts[] = {
      "int64_t shift_right(int64_t a, int64_t n) { return n >= 0l && n < 32l ? a >> n : a >> 63; }\n"
      "int64_t largest(int64_t a, int64_t b) { return max(a, b); }\n"
      "int64_t least(int64_t a, int64_t b) { return min(a, b); }\n"
-     "int64_t quotient(int64_t a, int64_t b) { return b == 0l ? 0l : b == -1l ? -a : a / b; }\n"},
+     "int64_t quotient(int64_t a, int64_t b) {\n"
+     "  return b == 0l ? 0l : b == -1l ? -a : a / (b == 0l || b == -1l ? 1l : b);\n"
+     "}\n"},
     {1, 1,
      "int64_t to_i64(double x) {\n"
      "  if (isnan(x)) return 0l;\n"

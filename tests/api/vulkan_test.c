@@ -16,7 +16,7 @@ static const char *const singles[] = {"matrices",      "other_order",     "batch
                                       "halves",        "halves_along",    "halves_across", "halves_in_batches",
                                       "softmax_rows",  "branches",        "bounded",       "bounded_derivatives",
                                       "long_gradient", "unbounded",       "drawn_lengths", "long_drawn_length",
-                                      "kept_turns",    "linear_way_back", "without_f64"};
+                                      "kept_turns",    "linear_way_back", "without_f64",   "least_divided"};
 static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
@@ -266,10 +266,14 @@ static void expect_refusal(const char *without, const char *reason)
 
 START_TEST(features_can_be_left_out)
 {
+    expect_refusal("subgroups,f64", "streaming.cm:");
     expect_refusal("subgroups,f64", "does not compute with f64");
     expect_refusal("f64,shaders", "no feature 'shaders'");
     ck_assert_int_eq(setenv("CM_VULKAN_MATRICES", "by_foot", 1), 0);
     expect_refusal("", "and not 'by_foot'");
+    ck_assert_int_eq(setenv("CM_VULKAN_MATRICES", "", 1), 0);
+    ck_assert_int_eq(setenv("CM_VULKAN_WINDOW", "64KiB", 1), 0);
+    expect_refusal("", "a number of bytes, 256 at least, and not '64KiB'");
 }
 END_TEST
 
