@@ -137,7 +137,9 @@ int main(int count, char **words)
         bench_precision(&bench, functions[i]);
     bench_derivatives(&bench);
     bench_compiling(&bench);
+#ifdef CM_BACKEND_VULKAN
     bench_device(&bench);
+#endif
     cm_context_free(bench.context);
     return 0;
 }

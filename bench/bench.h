@@ -3,7 +3,7 @@
  *   bench.c    the list of benchmarks; those of kernels and compiling  derivative.c  those of derivatives, steps and peers
  *   kernel.c   a compiled entry with made-up values                    measure.c     medians of pairs, the lines printed
  *   probe.c    what the machine can do: multiplications, copies        peer.c        other programs that do the same step
- *   device.c   what a step costs on a Vulkan device besides the kernels */
+ *   device.c   a step and kernels on a Vulkan device                   device_probe.c  what such a device can do */
 #ifndef CM_BENCH_BENCH_H
 #define CM_BENCH_BENCH_H
 
@@ -61,6 +61,10 @@ typedef struct Kernel {
 
 /* `bytes`: that all sets together have at least; 0: one set. */
 Kernel *open_kernel(const Bench *bench, const char *file, const char *entry, const cm_compile_options *options, size_t bytes);
+/* The same with settings, which may be null. */
+Kernel *open_kernel_set(const Bench *bench, const char *file, const char *entry, const cm_load_options *loading,
+                        const cm_compile_options *options, size_t bytes);
+void run_kernel(Kernel *kernel); /* once */
 void close_kernel(Kernel *kernel);
 /* Seconds of a run, over as many runs as take some ten milliseconds, and over each set as often. */
 double time_runs(Kernel *kernel);
@@ -73,13 +77,23 @@ double probe_multiply_add(int threads); /* f32 operations a second, two for each
 double probe_copy(int threads, void *const *to, void *const *from, int count, size_t size);
 size_t last_level_cache(void); /* bytes */
 
+/* ---- probes of the Vulkan device that a description of cm's names, for some tens of milliseconds ---- */
+
+typedef struct DeviceProbe DeviceProbe;
+DeviceProbe *device_probe_open(const char *description);
+void device_probe_close(DeviceProbe *probe);
+bool device_probe_is_processor(const DeviceProbe *probe); /* it stands in for a GPU */
+double device_probe_multiply_add(DeviceProbe *probe);     /* f32 operations a second, two for each fused multiply-add */
+double device_probe_copy(DeviceProbe *probe);             /* bytes a second, read and written */
+
 /* ---- pairs of measurements ---- */
 
 enum { MOST_SAMPLES = 64 };
 
 /* Something measured next to what it is held against, again and again: each ratio is of two that lie side by side in time. */
 typedef struct Pairs {
-    double at_most;     /* what the ratio is to be; 0: nothing is said of it */
+    double at_most; /* what the ratio is to be; 0: nothing is said of it */
+    double at_least;
     int64_t peak_bytes; /* of what is measured; 0: not said */
     int count;
     double value[MOST_SAMPLES], against[MOST_SAMPLES];

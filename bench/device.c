@@ -1,5 +1,6 @@
 /* What a training step costs on a Vulkan device besides the kernels: how often work is handed over, what the host does for it,
- * and how much the kernels move beside what they could not do without. */
+ * and how much the kernels move beside what they could not do without.  And kernels, by the device's own clock, beside what it
+ * can do. */
 #include "bench/bench.h"
 
 #include <stdio.h>
@@ -58,41 +59,127 @@ static void print_steps(cm_context *context, cm_training *training)
     print_pairs("vulkan_step_moved", "MB", "each array once", &moved);
 }
 
-/* Says which device it is, or why there is none. */
-static bool vulkan_answers(cm_context *context)
+static void bench_step(cm_context *context)
+{
+    cm_training *training = open_step(context);
+    for (int i = 0; i < 2; i++) /* the step is recorded in the first */
+        step_milliseconds(training);
+    print_steps(context, training);
+    cm_training_free(training);
+}
+
+/* ---- kernels ---- */
+
+/* Of the one `size` that the entry's work grows with, which is to take long enough at the device's best. */
+typedef struct DeviceKernel {
+    const char *name, *size;
+    int first, most;
+    int power;   /* of the size, that the work grows with */
+    double work; /* for size 1: operations, or bytes that have to be read and written */
+    bool is_traffic;
+    double at_least; /* of what a GPU can do; 0: nothing is said */
+} DeviceKernel;
+
+enum { IMAGE = 28 * 28 * 64 }; /* numbers of one */
+static const DeviceKernel device_kernels[] = {
+    {"vulkan_dot_f32", "S", 1024, 8192, 3, 2, false, 0.6},
+    {"vulkan_dot_f16", "S", 1024, 8192, 3, 2, false, 0},
+    {"vulkan_conv_f32", "F", 64, 512, 1, 2.0 * 28 * 28 * 9 * 64 * 64, false, 0.6},
+    {"vulkan_pointwise", "M", 64, 512, 1, 3.0 * 4 * 65536, true, 0.8},
+    {"vulkan_sum", "M", 64, 512, 1, 4.0 * 65536, true, 0.8},
+    {"vulkan_norm", "M", 64, 512, 1, 2.0 * 4 * IMAGE, true, 0},
+};
+enum { DEVICE_KERNELS = sizeof device_kernels / sizeof *device_kernels };
+static const double LONG_ENOUGH = 2e-3;
+
+static double work_of(const DeviceKernel *kernel, int size)
+{
+    double work = kernel->work;
+    for (int i = 0; i < kernel->power; i++)
+        work *= size;
+    return work;
+}
+
+static double device_seconds(const cm_context *context)
+{
+    double seconds = 0;
+    cm_profile_row row;
+    for (size_t i = 0; cm_profile_get(context, i, &row) == CM_OK; i++)
+        seconds += row.seconds;
+    return seconds;
+}
+
+/* On a processor in a GPU's place nothing is asked of the ratio. */
+static void bench_device_kernel(const Bench *bench, DeviceProbe *probe, const DeviceKernel *wanted)
+{
+    double (*const best_of)(DeviceProbe *) = wanted->is_traffic ? device_probe_copy : device_probe_multiply_add;
+    double best = best_of(probe);
+    int size = wanted->first;
+    while (work_of(wanted, size) / best < LONG_ENOUGH && size < wanted->most)
+        size *= 2;
+    char text[16];
+    snprintf(text, sizeof text, "%d", size);
+    cm_setting setting = {wanted->size, text};
+    cm_load_options loading = {.size = sizeof loading, .settings = &setting, .setting_count = 1};
+    cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
+    Kernel *kernel = open_kernel_set(bench, KERNELS, wanted->name, &loading, &options, 0);
+    Pairs pairs = {.at_least = device_probe_is_processor(probe) ? 0 : wanted->at_least, .peak_bytes = kernel->peak_bytes};
+    run_kernel(kernel);
+    for (int i = 0; i < SAMPLES; i++) {
+        double before = device_seconds(bench->context);
+        run_kernel(kernel);
+        double taken = device_seconds(bench->context) - before;
+        pairs_add(&pairs, 1e-9 * work_of(wanted, size) / taken, 1e-9 * best_of(probe));
+    }
+    print_pairs(wanted->name, wanted->is_traffic ? "GB/s" : "GFLOP/s", wanted->is_traffic ? "device_copy" : "device_fma_peak",
+                &pairs);
+    close_kernel(kernel);
+}
+
+/* What cm says of the device, as text to free; null: there is none. */
+static char *describe_device(cm_context *context)
 {
     size_t index = 0;
     while (cm_device_name(context, index) && strcmp(cm_device_name(context, index), "vulkan") != 0)
         index++;
-    char *text;
-    cm_error *error;
-    if (!cm_device_name(context, index))
-        return false;
-    if (cm_device_describe(context, index, &text, &error)) {
+    char *text = NULL;
+    cm_error *error = NULL;
+    if (cm_device_name(context, index) && cm_device_describe(context, index, &text, &error)) {
         fprintf(stderr, "cm_bench: no Vulkan: %s\n", cm_error_text(error));
         cm_error_free(error);
-        return false;
     }
-    fprintf(stderr, "cm_bench: %s\n", text);
-    cm_text_free(context, text);
-    return true;
+    return text;
+}
+
+static bool any_is_wanted(const Bench *bench)
+{
+    bool any = is_wanted(bench, "vulkan_step");
+    for (int i = 0; i < DEVICE_KERNELS; i++)
+        any |= is_wanted(bench, device_kernels[i].name);
+    return any;
 }
 
 void bench_device(const Bench *bench)
 {
+    Bench timed = *bench;
     cm_error *error;
-    cm_context *context;
     cm_context_options options = {.size = sizeof options, .threads = bench->threads, .profile = 1};
-    if (!is_wanted(bench, "vulkan_step"))
+    if (!any_is_wanted(bench))
         return;
-    check(cm_context_create(&options, &context, &error), &error);
-    bool there = vulkan_answers(context);
-    if (there) {
-        cm_training *training = open_step(context);
-        for (int i = 0; i < 2; i++) /* the step is recorded in the first */
-            step_milliseconds(training);
-        print_steps(context, training);
-        cm_training_free(training);
+    check(cm_context_create(&options, &timed.context, &error), &error);
+    char *description = describe_device(timed.context);
+    DeviceProbe *probe = NULL;
+    if (description) {
+        fprintf(stderr, "cm_bench: %s\n", description);
+        probe = device_probe_open(description);
     }
-    cm_context_free(context);
+    for (int i = 0; i < DEVICE_KERNELS && probe; i++)
+        if (is_wanted(bench, device_kernels[i].name))
+            bench_device_kernel(&timed, probe, &device_kernels[i]);
+    if (probe && is_wanted(bench, "vulkan_step"))
+        bench_step(timed.context);
+    if (probe)
+        device_probe_close(probe);
+    cm_text_free(timed.context, description);
+    cm_context_free(timed.context);
 }

@@ -32,9 +32,11 @@ void *allocate(size_t size)
 static void fill(cm_array *array)
 {
     static uint32_t state = 1;
-    for (size_t i = 0; i < cm_array_bytes(array) / sizeof(float); i++) {
+    for (size_t i = 0; i < cm_array_bytes(array) / cm_dtype_bytes(array->dtype); i++) {
         state = state * 1664525u + 1013904223u;
-        if (array->dtype == CM_I32)
+        if (array->dtype == CM_F16) /* of 1/8 and more, by sign, exponent and fraction */
+            ((uint16_t *)array->data)[i] = (uint16_t)((state >> 16 & 0x8000u) | (0x3000u + (state >> 8) % 0xc00u));
+        else if (array->dtype == CM_I32)
             ((int32_t *)array->data)[i] = (int32_t)(state >> 8) % CLASSES;
         else
             ((float *)array->data)[i] = (float)(int32_t)state * 0x1p-31f;
@@ -93,14 +95,15 @@ static void count_ports(Kernel *kernel)
     kernel->peak_bytes = stats.peak_bytes;
 }
 
-Kernel *open_kernel(const Bench *bench, const char *file, const char *entry, const cm_compile_options *options, size_t bytes)
+Kernel *open_kernel_set(const Bench *bench, const char *file, const char *entry, const cm_load_options *loading,
+                        const cm_compile_options *options, size_t bytes)
 {
     Kernel *kernel = calloc(1, sizeof *kernel);
     cm_program *program;
     cm_error *error;
     if (!kernel)
         fail("not enough memory");
-    check(cm_load_file(bench->context, file, NULL, &program, &error), &error);
+    check(cm_load_file(bench->context, file, loading, &program, &error), &error);
     check(cm_compile(program, entry, options, &kernel->executable, &error), &error);
     count_ports(kernel);
     if (kernel->weight_count)
@@ -111,6 +114,11 @@ Kernel *open_kernel(const Bench *bench, const char *file, const char *entry, con
     while (kernel->set_count < MOST_SETS && size * (size_t)kernel->set_count < bytes)
         make_set(kernel);
     return kernel;
+}
+
+Kernel *open_kernel(const Bench *bench, const char *file, const char *entry, const cm_compile_options *options, size_t bytes)
+{
+    return open_kernel_set(bench, file, entry, NULL, options, bytes);
 }
 
 void close_kernel(Kernel *kernel)
@@ -134,6 +142,11 @@ static void run_once(Kernel *kernel, int turn)
     cm_error *error;
     check(cm_run(kernel->executable, &options, set->inputs, kernel->input_count, set->results, kernel->result_count, &error),
           &error);
+}
+
+void run_kernel(Kernel *kernel)
+{
+    run_once(kernel, 0);
 }
 
 double time_runs(Kernel *kernel)

@@ -47,6 +47,7 @@ void print_pairs(const char *name, const char *unit, const char *against, const 
     print_number("against_value", median(pairs->against, pairs->count), 5, against);
     print_number("ratio", median(ratio, pairs->count), 4, against);
     print_number("at_most", pairs->at_most, 4, pairs->at_most > 0);
+    print_number("at_least", pairs->at_least, 4, pairs->at_least > 0);
     print_number("peak_bytes", (double)pairs->peak_bytes, 15, pairs->peak_bytes > 0);
     puts("}");
     fflush(stdout);

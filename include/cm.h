@@ -115,7 +115,9 @@ CM_API const char *cm_device_name(const cm_context *context, size_t index); /* n
 /* A line for people, freed with cm_text_free; a device that does not answer is a failure with the reason. */
 CM_API cm_status cm_device_describe(cm_context *context, size_t index, char **text, cm_error **error);
 
-typedef struct cm_device_trial { /* of a function of std.conformance; texts live as long as the call that tells it */
+/* Of a result of std.conformance, "function.result", or of a function that did not run; texts live as long as the call that
+ * tells it. */
+typedef struct cm_device_trial {
     const char *name;
     cm_status status;   /* CM_OK: it ran; else `reason` says why it did not */
     const char *reason; /* or null */
@@ -124,8 +126,8 @@ typedef struct cm_device_trial { /* of a function of std.conformance; texts live
     double most;  /* that is allowed */
 } cm_device_trial;
 
-/* Runs std.conformance, which has all primitives, on the device and by the reference interpreter, and tells of each function.
- * CM_DEVICE_ERROR: one of them did not run, or differs. */
+/* Runs std.conformance, which has all primitives, on the device and by the reference interpreter, and tells of each result.
+ * CM_DEVICE_ERROR: one of them could not be had, or differs. */
 CM_API cm_status cm_device_check(cm_context *context, size_t index, void (*tell)(void *state, const cm_device_trial *trial),
                                  void *state, cm_error **error);
 

@@ -8,13 +8,27 @@
 
 static const char MODULE[] = "std.conformance";
 
+typedef struct CheckCall {
+    cm_program *program;
+    const char *device;
+    void (*tell)(void *state, const cm_device_trial *trial);
+    void *state;
+    int tried, failed;
+} CheckCall;
+
+static void tell_trial(CheckCall *check, const cm_device_trial *trial)
+{
+    check->tried++;
+    check->failed += !trial->agrees;
+    if (check->tell)
+        check->tell(check->state, trial);
+}
+
 /* ---- one function ---- */
 
 typedef struct TrialCall {
-    cm_program *program;
-    const char *device, *entry;
-    double error, most;
-    bool agrees;
+    CheckCall *check;
+    const char *entry;
 } TrialCall;
 
 /* How far a float may be off, relative to the largest of its array: some units in the last place, and what sums lose. */
@@ -40,7 +54,7 @@ static double element(const EvalTensor *tensor, int64_t i)
 }
 
 /* NaN agrees with NaN, an infinity with the same one. */
-static void compare(TrialCall *trial, const EvalTensor *got, const EvalTensor *wanted)
+static cm_device_trial compare(const EvalTensor *got, const EvalTensor *wanted)
 {
     double largest = 0, error = 0, most = tolerance(wanted->type.dtype);
     for (int64_t i = 0; i < ir_element_count(&wanted->type); i++) {
@@ -50,9 +64,7 @@ static void compare(TrialCall *trial, const EvalTensor *got, const EvalTensor *w
         error = same ? error : isfinite(x - y) ? fmax(error, fabs(x - y)) : (double)INFINITY;
     }
     error = error == 0 ? 0 : largest > 0 ? error / largest : (double)INFINITY;
-    trial->agrees &= error <= most;
-    trial->error = fmax(trial->error, error);
-    trial->most = fmax(trial->most, most);
+    return (cm_device_trial){.agrees = error <= most, .error = error, .most = most};
 }
 
 /* Inputs are the key that draws follow from: that of seed 0, as cm_run makes it. */
@@ -72,10 +84,10 @@ static EvalTensor *reference(ApiCall *call, const Specialised *specialised)
     return ir_eval(call->arena, func, EVAL_declared, args, results) ? results : NULL;
 }
 
-static cm_status run_on_device(ApiCall *call, TrialCall *trial, const cm_compile_options *options, const Entry *entry,
+static cm_status run_on_device(ApiCall *call, const TrialCall *trial, const cm_compile_options *options, const Entry *entry,
                                cm_array *results)
 {
-    cm_status status = executable_compile(call, trial->program, entry, options);
+    cm_status status = executable_compile(call, trial->check->program, entry, options);
     if (status != CM_OK)
         return status;
     cm_executable *executable = call->executable;
@@ -88,13 +100,14 @@ static cm_status run_on_device(ApiCall *call, TrialCall *trial, const cm_compile
 
 static cm_status trial_body(ApiCall *call, void *parameters)
 {
-    TrialCall *trial = parameters;
-    cm_compile_options options = {.device = trial->device};
+    const TrialCall *trial = parameters;
+    cm_program *program = trial->check->program;
+    cm_compile_options options = {.device = trial->check->device};
     const Entry *entry;
     Specialised *specialised;
-    cm_status status = program_choose_entry(call, trial->program, trial->entry, ENTRY_fn, &entry);
+    cm_status status = program_choose_entry(call, program, trial->entry, ENTRY_fn, &entry);
     if (status == CM_OK)
-        status = program_specialise_entry(call, trial->program, call->arena, entry, &options, &specialised);
+        status = program_specialise_entry(call, program, call->arena, entry, &options, &specialised);
     if (status != CM_OK || !pass_derive(specialised->module, &call->diags))
         return CM_PROGRAM_ERROR;
     cm_array *results = arena_array(call->arena, cm_array, specialised->outputs.count + 1);
@@ -104,40 +117,28 @@ static cm_status trial_body(ApiCall *call, void *parameters)
     EvalTensor *wanted = reference(call, specialised);
     if (!wanted)
         return api_fail(call, CM_PROGRAM_ERROR, "the interpreter does not run %s", trial->entry);
-    trial->agrees = true;
     for (int i = 0; i < specialised->outputs.count; i++) {
         EvalTensor got = eval_tensor_new(call->arena, wanted[i].type);
         eval_tensor_read(&got, results[i].data);
-        compare(trial, &got, &wanted[i]);
+        cm_device_trial told = compare(&got, &wanted[i]);
+        told.name = trial->entry;
+        if (specialised->outputs.count > 1)
+            told.name = arena_printf(call->arena, "%s.%s", trial->entry, specialised->outputs.items[i].path);
+        tell_trial(trial->check, &told);
     }
     return CM_OK;
 }
 
 /* ---- all of them ---- */
 
-typedef struct CheckCall {
-    cm_program *program;
-    const char *device;
-    void (*tell)(void *state, const cm_device_trial *trial);
-    void *state;
-    int tried, failed;
-} CheckCall;
-
+/* A function that does not run is told as one. */
 static void try_entry(CheckCall *check, cm_context *context, const char *name)
 {
     cm_error *error = NULL;
-    TrialCall trial = {.program = check->program, .device = check->device, .entry = name};
+    TrialCall trial = {.check = check, .entry = name};
     cm_status status = api_run(context, &error, trial_body, &trial);
-    cm_device_trial told = {.name = name,
-                            .status = status,
-                            .reason = status ? cm_error_text(error) : NULL,
-                            .agrees = trial.agrees,
-                            .error = trial.error,
-                            .most = trial.most};
-    check->tried++;
-    check->failed += !trial.agrees;
-    if (check->tell)
-        check->tell(check->state, &told);
+    if (status)
+        tell_trial(check, &(cm_device_trial){.name = name, .status = status, .reason = cm_error_text(error)});
     cm_error_free(error);
 }
 
@@ -146,8 +147,8 @@ static cm_status result_body(ApiCall *call, void *parameters)
     const CheckCall *check = parameters;
     if (!check->failed)
         return CM_OK;
-    return api_fail(call, CM_DEVICE_ERROR, "%s: %d of %d functions of %s did not run, or differ", check->device, check->failed,
-                    check->tried, MODULE);
+    return api_fail(call, CM_DEVICE_ERROR, "%s: %d of %d results of %s could not be had, or differ", check->device,
+                    check->failed, check->tried, MODULE);
 }
 
 static cm_status load_module(cm_context *context, cm_program **program, cm_error **error)

@@ -601,7 +601,7 @@ static LLVMValueRef emit_operation(Codegen *cg, Point *point, const KInst *inst)
 static LLVMValueRef emit_acc_inst(Codegen *cg, Point *point, const KInst *inst)
 {
     const KAcc *acc = &point->stage->accs.items[inst->imm];
-    return emit_cast(cg, point->accs[inst->imm], acc->wide ? DT_f64 : acc->dtype, inst->dtype);
+    return emit_cast(cg, point->accs[inst->imm], kacc_kept(acc), inst->dtype);
 }
 
 void emit_inst(Codegen *cg, Point *point, KRef ref)

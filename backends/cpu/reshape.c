@@ -192,11 +192,6 @@ static Affine partial_index(Split *s, const KStage *first, int64_t *count)
     return index;
 }
 
-static DType partial_dtype(const KAcc *acc)
-{
-    return acc->wide ? DT_f64 : acc->dtype == DT_f16 || acc->dtype == DT_bf16 ? DT_f32 : acc->dtype;
-}
-
 static void make_first(Split *s)
 {
     Arena *arena = s->arena;
@@ -214,7 +209,7 @@ static void make_first(Split *s)
     Affine index = partial_index(s, first, &count);
     for (int i = 0; i < first->accs.count; i++) {
         KAcc *acc = &first->accs.items[i];
-        *acc = (KAcc){.combine = acc->combine, .value = acc->value, .dtype = partial_dtype(acc)};
+        *acc = (KAcc){.combine = acc->combine, .value = acc->value, .dtype = kacc_kept(acc)};
         KBuffer buffer = {.kind = K_LOCAL, .dtype = acc->dtype, .count = count, .name = "partial"};
         list_push(arena, &s->kernel->buffers, buffer);
         KInst result = {.op = K_acc, .dtype = acc->dtype, .arg = {-1, -1, -1}, .imm = i};

@@ -1,5 +1,5 @@
 /* Commands: what is recorded, submitted, and submitted again. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/schedule.h"
 
 #include <stdlib.h>
 
@@ -151,6 +151,7 @@ VkResult instance_submit(Instance *instance)
         .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = (uint32_t)instance->used, .pCommandBuffers = commands};
     instance->submitted = instance->executable->profile ? profile_now() : 0;
     instance->submissions++;
+    lost_forget(instance);
     pthread_mutex_lock(&device->queue_lock);
     VkResult result = vkQueueSubmit(device->queue, 1, &info, instance->fence);
     pthread_mutex_unlock(&device->queue_lock);
@@ -186,7 +187,7 @@ static void record_time(const Recording *recording, int behind)
                         2 * (uint32_t)recording->timed_count + (uint32_t)behind);
 }
 
-static VkResult dispatch_phase(Instance *instance, const Dispatch *dispatch, int phase, int turn, int launch)
+static VkResult dispatch_phase(Instance *instance, const Dispatch *dispatch, int phase, int turn, int launch, bool goes_on)
 {
     const Executable *executable = instance->executable;
     const Shaders *shaders = &executable->layout.shaders.items[dispatch->shaders];
@@ -211,16 +212,19 @@ static VkResult dispatch_phase(Instance *instance, const Dispatch *dispatch, int
                               (VkDeviceSize)(executable->layout.control_offset + 4 * (dispatch->slot + SLOT_WORDS * phase)));
     if (timed) {
         record_time(recording, 1);
-        recording->timed[recording->timed_count++] = (Timed){executable->profile->launches[launch], phase > 0};
+        recording->timed[recording->timed_count++] = (Timed){executable->profile->launches[launch], goes_on};
     }
     return VK_SUCCESS;
 }
 
+/* A kernel's phases follow each other once more for each of its turns. */
 VkResult instance_dispatch(Instance *instance, const Dispatch *dispatch, int turn, int launch)
 {
     const Shaders *shaders = &instance->executable->layout.shaders.items[dispatch->shaders];
+    const Schedule *schedule = shaders->schedule;
     VkResult result = VK_SUCCESS;
-    for (int i = 0; i < shaders->phases.count && !result; i++)
-        result = dispatch_phase(instance, dispatch, i, turn, launch);
+    for (int64_t own = 0; own < schedule->turns && !result; own++)
+        for (int i = 0; i < schedule->phases.count && !result; i++)
+            result = dispatch_phase(instance, dispatch, i, shaders->kernel ? (int)own : turn, launch, own + i > 0);
     return result;
 }

@@ -1,5 +1,5 @@
 /* From kernels to pipelines: GLSL, SPIR-V from glslang or from the cache, and what the driver makes of it; on all threads. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/schedule.h"
 
 #include "base/cache.h"
 #include "base/table.h"
@@ -110,13 +110,13 @@ static const char *name_of(const Shaders *shaders)
 static const char *compile_phase(Arena *arena, Job *job, const Shaders *shaders, int number, bool *compiled)
 {
     Device *device = job->made->device;
-    const Phase *phase = &shaders->phases.items[number];
+    const Phase *phase = &shaders->schedule->phases.items[number];
     Text text = text_new(arena);
     Spirv spirv;
     const char *reason = NULL;
     double turns = 0;
     if (shaders->kernel)
-        turns = glsl_print(arena, device, shaders->kernel, shaders->window, phase, &text);
+        turns = glsl_print(arena, device, shaders->kernel, shaders->window, shaders->schedule, number, &text);
     else
         control_print(device, shaders->control, shaders->window, &text);
     if (device->most_turns > 0 && turns > device->most_turns)
@@ -145,8 +145,8 @@ static void compile_one(Job *job, int number)
     const Shaders *shaders = &job->made->layout.shaders.items[number];
     const char *reason = NULL;
     bool compiled = false;
-    for (int i = 0; i < shaders->phases.count && !reason; i++)
-        if (shaders->phases.items[i].points)
+    for (int i = 0; i < shaders->schedule->phases.count && !reason; i++)
+        if (shaders->schedule->phases.items[i].points)
             reason = compile_phase(arena, job, shaders, i, &compiled);
     if (reason)
         job->reasons[number] = strdup(reason);

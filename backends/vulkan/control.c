@@ -2,7 +2,7 @@
  *
  * What is recorded cannot be left out later, but a dispatch of no groups does nothing: a gate decides on the device, and the
  * host need not know.  Copies in a region are dispatches, too, as commands that copy are always carried out. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/schedule.h"
 
 /* Every thread reads the predicate around the region; the first one writes the region's own, which is another word. */
 static const char gate_text[] = {"void main() {\n"

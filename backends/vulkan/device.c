@@ -357,15 +357,17 @@ static void try_to_keep_pipelines(Device *device)
 
 static const char *make_common(Arena *arena, Device *device)
 {
-    VkDescriptorSetLayoutBinding bindings[MOST_WINDOWS + 1];
-    for (uint32_t i = 0; i <= MOST_WINDOWS; i++)
-        bindings[i] = (VkDescriptorSetLayoutBinding){
-            .binding = i,
-            .descriptorType = i == MOST_WINDOWS ? VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-            .descriptorCount = 1,
-            .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
+    VkDescriptorSetLayoutBinding bindings[BINDINGS];
+    for (uint32_t i = 0; i < BINDINGS; i++)
+        bindings[i] =
+            (VkDescriptorSetLayoutBinding){.binding = i,
+                                           .descriptorType = i == BINDING_ROW     ? VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC
+                                                             : i == BINDING_BEGUN ? VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER
+                                                                                  : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                           .descriptorCount = 1,
+                                           .stageFlags = VK_SHADER_STAGE_COMPUTE_BIT};
     VkDescriptorSetLayoutCreateInfo set = {
-        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = MOST_WINDOWS + 1, .pBindings = bindings};
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = BINDINGS, .pBindings = bindings};
     VkResult result = vkCreateDescriptorSetLayout(device->logical, &set, NULL, &device->set_layout);
     VkPushConstantRange turn = {VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(int32_t)};
     VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,

@@ -5,13 +5,13 @@
  * to the end would be long: how often to go through a `for` that may have many turns, and now and then whether a `while` that
  * may have many, or that has no bound, goes on.  A run in which it asked nothing is one submission: those that follow submit
  * the same commands again. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/schedule.h"
 
 #include <string.h>
 
 enum {
-    MOST_UNASKED = 64, /* turns that are recorded though they may not be run */
-    FIRST_ASKED = 4,   /* turns of a longer loop before the first question; before each other one twice as many */
+    MOST_UNASKED = 1 << 14, /* commands of a loop that are recorded though they may do nothing */
+    FIRST_ASKED = 4,        /* turns of a longer loop before the first question; before each other one twice as many */
 };
 
 /* ---- steps ---- */
@@ -75,6 +75,45 @@ static VkResult record_row(Instance *instance, const PlanRow *row, int64_t turn)
     return result;
 }
 
+/* ---- how long it is to record everything ---- */
+
+static double commands_of(const Instance *instance, const LaidSteps *steps);
+
+static double commands_of_turn(const Instance *instance, const LaidStep *laid)
+{
+    double gates = layout_decides(instance->executable->plan, laid->step) ? 2 : 0;
+    return 1 + gates + commands_of(instance, laid->test) + commands_of(instance, laid->body) + laid->step->rows.count +
+           laid->step->carries.count;
+}
+
+static double commands_of_launch(const Instance *instance, const LaidStep *laid)
+{
+    const Schedule *schedule = instance->executable->layout.shaders.items[laid->launch.shaders].schedule;
+    return (double)schedule->turns * schedule->phases.count + laid->gather.count + laid->scatter.count;
+}
+
+/* A loop without bound counts as the turns before the host asks. */
+static double commands_of(const Instance *instance, const LaidSteps *steps)
+{
+    double count = 0;
+    for (int i = 0; steps && i < steps->list.count; i++) {
+        const LaidStep *laid = &steps->list.items[i];
+        int64_t bound = laid->step->bound ? laid->step->bound : FIRST_ASKED;
+        if (laid->step->kind == STEP_LAUNCH)
+            count += commands_of_launch(instance, laid);
+        else if (laid->step->kind == STEP_FOR || laid->step->kind == STEP_WHILE)
+            count += (double)bound * commands_of_turn(instance, laid);
+        else
+            count += 2 + commands_of(instance, laid->body) + commands_of(instance, laid->otherwise);
+    }
+    return count;
+}
+
+static bool is_short(const Instance *instance, const LaidStep *laid)
+{
+    return laid->step->bound && (double)laid->step->bound * commands_of_turn(instance, laid) <= MOST_UNASKED;
+}
+
 /* ---- control ---- */
 
 static VkResult run_steps(Instance *instance, const LaidSteps *steps);
@@ -131,10 +170,10 @@ static VkResult count_turns(Instance *instance, const LaidStep *laid, int64_t *t
     *turns = step->bound;
     if (from->place == PLACE_CONSTANT)
         memcpy(&trip, from->data, sizeof trip);
-    else if (step->bound > MOST_UNASKED)
-        result = ask_turns(instance, laid, &trip);
-    else
+    else if (is_short(instance, laid))
         return VK_SUCCESS;
+    else
+        result = ask_turns(instance, laid, &trip);
     *turns = trip < step->bound ? trip : step->bound;
     return result;
 }
@@ -168,7 +207,7 @@ static VkResult run_test(Instance *instance, const LaidStep *laid, int64_t turn)
 static VkResult run_while(Instance *instance, const LaidStep *laid, bool in_region)
 {
     const Layout *layout = &instance->executable->layout;
-    int64_t bound = laid->step->bound, asked = bound && bound <= MOST_UNASKED ? bound : FIRST_ASKED;
+    int64_t bound = laid->step->bound, asked = is_short(instance, laid) ? bound : FIRST_ASKED;
     uint32_t goes_on = 1;
     VkResult result = enter_loop(instance, laid, in_region);
     for (int64_t turn = 0; !result && goes_on && (bound == 0 || turn < bound); turn++) {
@@ -310,7 +349,7 @@ const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *in
     if (!result)
         result = run_plan(instance);
     if (result)
-        return device_reason(arena, plan->name, result);
+        return lost_reason(arena, instance, result);
     if (atomic_load(&device->messages) != messages)
         return arena_printf(arena, "the validation layer had something to say of '%s': the log has it", plan->name);
     instance_move(instance, false);
@@ -322,5 +361,5 @@ const char *execute_vulkan_run(Arena *arena, Instance *instance, void *const *in
 const char *execute_vulkan_fetch(Arena *arena, Instance *instance, void *const *inputs, const bool *resident)
 {
     VkResult result = instance_fetch(instance, inputs, resident);
-    return result ? device_reason(arena, instance->executable->plan->name, result) : NULL;
+    return result ? lost_reason(arena, instance, result) : NULL;
 }

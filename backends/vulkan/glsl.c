@@ -1,19 +1,9 @@
-/* A kernel as GLSL: how it is cut into phases, and the loops of each. */
-#include "backends/vulkan/vulkan_internal.h"
+/* A phase of a kernel as GLSL: where its buffers lie, its threads' places, and the loops around the instructions. */
+#include "backends/vulkan/glsl.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
-
-/* ---- what a kernel is made of ---- */
-
-static bool has_locals(const Kernel *kernel)
-{
-    for (int i = 0; i < kernel->buffers.count; i++)
-        if (kernel->buffers.items[i].kind == K_LOCAL)
-            return true;
-    return false;
-}
 
 /* Of values: offsets, which are i64, are 32-bit numbers here. */
 static bool is_offset(const KInst *inst)
@@ -36,134 +26,6 @@ bool glsl_uses(const Kernel *kernel, DType dtype)
                 return true;
     }
     return false;
-}
-
-static int64_t local_bytes(const KBuffer *buffer)
-{
-    return (buffer->count * dtype_size(buffer->dtype) + 7) / 8 * 8;
-}
-
-static int64_t all_local_bytes(const Kernel *kernel)
-{
-    int64_t bytes = 0;
-    for (int i = 0; i < kernel->buffers.count; i++)
-        if (kernel->buffers.items[i].kind == K_LOCAL)
-            bytes += local_bytes(&kernel->buffers.items[i]);
-    return bytes;
-}
-
-/* What the threads of a group hand each other when they share out a sum: at most so many of 8 bytes a stage. */
-static int64_t sum_bytes(const Kernel *kernel)
-{
-    int most = 0;
-    for (int i = 0; i < kernel->stages.count; i++)
-        most = kernel->stages.items[i].accs.count > most ? kernel->stages.items[i].accs.count : most;
-    return (int64_t)most * GROUP_THREADS * 8;
-}
-
-/* In shared memory every element takes a word at least. */
-static bool locals_are_shared(const Kernel *kernel)
-{
-    int64_t bytes = sum_bytes(kernel);
-    for (int i = 0; i < kernel->buffers.count; i++) {
-        const KBuffer *buffer = &kernel->buffers.items[i];
-        int64_t size = dtype_size(buffer->dtype) < 4 ? 4 : dtype_size(buffer->dtype);
-        bytes += buffer->kind == K_LOCAL ? buffer->count * size : 0;
-    }
-    return bytes <= MOST_SHARED;
-}
-
-/* Of one group. */
-static int64_t scratch_stride(const Kernel *kernel)
-{
-    return (all_local_bytes(kernel) + 63) / 64 * 64;
-}
-
-int64_t glsl_scratch_bytes(const Kernel *kernel)
-{
-    return has_locals(kernel) && !locals_are_shared(kernel) ? scratch_stride(kernel) * MOST_GROUPS : 0;
-}
-
-/* ---- phases ---- */
-
-static const KStore *adding_store(const KStage *stage)
-{
-    for (int i = 0; i < stage->stores.count; i++)
-        if (stage->stores.items[i].add)
-            return &stage->stores.items[i];
-    return NULL;
-}
-
-/* Along an axis that the place of an addition does not name, points follow each other. */
-static bool is_shared_out(const Kernel *kernel, const KStage *stage, int axis)
-{
-    int outer = kernel->outer.count;
-    const KStore *adds = adding_store(stage);
-    if (axis >= outer && stage->axes.items[axis - outer].kind != K_MAP)
-        return false;
-    return !adds || adds->index.coef[axis] != 0;
-}
-
-const KAxis *glsl_axis(const Kernel *kernel, const KStage *stage, int axis)
-{
-    return axis < kernel->outer.count ? &kernel->outer.items[axis] : &stage->axes.items[axis - kernel->outer.count];
-}
-
-/* How many points the axes from `first` on have: those that are shared out, or those that are summed. */
-static int64_t count_points(const Kernel *kernel, const KStage *stage, int first, bool shared_out)
-{
-    int64_t points = 1;
-    for (int axis = first; axis < kernel->outer.count + stage->axes.count; axis++) {
-        bool wanted = shared_out ? is_shared_out(kernel, stage, axis)
-                                 : axis >= kernel->outer.count && glsl_axis(kernel, stage, axis)->kind == K_REDUCE;
-        points *= wanted ? glsl_axis(kernel, stage, axis)->extent : 1;
-    }
-    return points;
-}
-
-static bool scans(const KStage *stage)
-{
-    for (int i = 0; i < stage->axes.count; i++)
-        if (stage->axes.items[i].kind == K_SCAN)
-            return true;
-    return false;
-}
-
-/* Whether threads share out the sums of a stage that has `points` beside them. */
-static bool sums_are_shared_out(const Kernel *kernel, const KStage *stage, int64_t points)
-{
-    int64_t terms = count_points(kernel, stage, 0, false);
-    return stage->accs.count && !scans(stage) && !adding_store(stage) && terms >= 2 * GROUP_THREADS &&
-           points * GROUP_THREADS <= 1 << 20 && sum_bytes(kernel) <= MOST_SHARED;
-}
-
-static int64_t groups_for(int64_t threads)
-{
-    return (threads + GROUP_THREADS - 1) / GROUP_THREADS;
-}
-
-Phases glsl_phases(Arena *arena, const Device *device, const Kernel *kernel)
-{
-    Phases phases = {0};
-    if (has_locals(kernel)) {
-        int64_t points = kernel_points(kernel);
-        int64_t groups = !locals_are_shared(kernel) && points > MOST_GROUPS ? MOST_GROUPS : points;
-        list_push(arena, &phases, ((Phase){PHASE_ROWS, -1, points, groups, GROUP_THREADS}));
-        return phases;
-    }
-    for (int i = 0; i < kernel->stages.count; i++) {
-        const KStage *stage = &kernel->stages.items[i];
-        Phase tiles;
-        if (tiles_choose(device, kernel, i, &tiles)) {
-            list_push(arena, &phases, tiles);
-            continue;
-        }
-        int64_t points = count_points(kernel, stage, 0, true);
-        bool sums = sums_are_shared_out(kernel, stage, points);
-        Phase phase = {sums ? PHASE_SUMS : PHASE_POINTS, i, points, sums ? points : groups_for(points), GROUP_THREADS};
-        list_push(arena, &phases, phase);
-    }
-    return phases;
 }
 
 /* ---- printing ---- */
@@ -212,6 +74,21 @@ void glsl_close(GlslPrinter *printer)
     glsl_line(printer, "}");
 }
 
+void glsl_loop_of_piece(GlslPrinter *printer, const char *name, int64_t end, const char *ahead, int64_t step)
+{
+    int64_t pieces = printer->phase->joins ? 1 : printer->phase->pieces;
+    long long each = (end + pieces * step - 1) / (pieces * step) * step;
+    if (pieces == 1) {
+        glsl_loop(printer, name, ahead, end, step);
+        return;
+    }
+    printer->turns += printer->around[printer->depth] * (double)(each / step);
+    const char *head =
+        arena_printf(printer->arena, "for (int %s = piece * %lld + %s; %s < min(piece * %lld + %lld, %lld); %s += %lld)", name,
+                     each, ahead, name, each, each, (long long)end, name, (long long)step);
+    open_block(printer, head, (double)(each / step));
+}
+
 static void open_loop(GlslPrinter *printer, int axis, int64_t extent)
 {
     glsl_loop(printer, arena_printf(printer->arena, "a%d", axis), "0", extent, 1);
@@ -227,12 +104,20 @@ static int argument_count(const Kernel *kernel)
     return count;
 }
 
-/* Locals in memory lie in scratch, which comes behind the arguments. */
-static int window_of(const GlslPrinter *printer, int argument, bool local)
+static int window_of(const GlslPrinter *printer, int argument)
 {
-    if (!printer->window)
-        return 0;
-    return printer->window[local ? argument_count(printer->kernel) : argument];
+    return printer->window ? printer->window[argument] : 0;
+}
+
+/* Scratch comes behind the arguments. */
+int glsl_scratch_window(const GlslPrinter *printer)
+{
+    return window_of(printer, argument_count(printer->kernel));
+}
+
+const char *glsl_scratch_base(const GlslPrinter *printer)
+{
+    return arena_printf(printer->arena, "base_of(%d)", argument_count(printer->kernel));
 }
 
 /* As tiles read: 16 bytes, where an element is the first of them, and the bits of a number of 16. */
@@ -248,7 +133,7 @@ static void print_raw_accessors(GlslPrinter *printer, int buffer, int window, DT
 static void print_accessors(GlslPrinter *printer, bool raw)
 {
     const Kernel *kernel = printer->kernel;
-    bool shared = locals_are_shared(kernel);
+    bool shared = printer->phase->kind == PHASE_ROWS;
     int argument = 0;
     for (int i = 0; i < kernel->buffers.count; i++) {
         const KBuffer *buffer = &kernel->buffers.items[i];
@@ -261,8 +146,7 @@ static void print_accessors(GlslPrinter *printer, bool raw)
                       small ? name : "", small ? "(x)" : "x");
             continue;
         }
-        int window = window_of(printer, argument, buffer->kind == K_LOCAL);
-        argument += buffer->kind != K_LOCAL;
+        int window = buffer->kind == K_LOCAL ? glsl_scratch_window(printer) : window_of(printer, argument++);
         glsl_line(printer, "int b%d;", i);
         glsl_line(printer, "%s get_b%d(int i) { return get_%s_%d(b%d + i); }", type, i, name, window, i);
         glsl_line(printer, "void put_b%d(int i, %s x) { put_%s_%d(b%d + i, x); }", i, type, name, window, i);
@@ -271,27 +155,74 @@ static void print_accessors(GlslPrinter *printer, bool raw)
     }
 }
 
-/* Arguments begin where the table says; locals in memory behind each other, those of each group behind the ones before. */
+/* Arguments begin where the table says. */
 static void print_bases(GlslPrinter *printer)
 {
     const Kernel *kernel = printer->kernel;
     int argument = 0;
-    int64_t local = 0;
-    for (int i = 0; i < kernel->buffers.count; i++) {
-        const KBuffer *buffer = &kernel->buffers.items[i];
-        if (buffer->kind != K_LOCAL) {
-            glsl_line(printer, "b%d = base_of(%d);", i, argument++);
-        } else if (!locals_are_shared(kernel)) {
-            glsl_line(printer, "b%d = (base_of(%d) + int(gl_WorkGroupID.x) * %lld + %lld) / %d;", i, argument_count(kernel),
-                      (long long)scratch_stride(kernel), (long long)local, dtype_size(buffer->dtype));
-            local += local_bytes(buffer);
+    for (int i = 0; i < kernel->buffers.count; i++)
+        if (kernel->buffers.items[i].kind != K_LOCAL) {
+            glsl_line(printer, "b%d = base_of(%d);", i, argument);
+            argument++;
         }
+}
+
+/* Locals in scratch lie behind each other, those of each lot behind the ones before. */
+static void print_local_bases(GlslPrinter *printer)
+{
+    const Kernel *kernel = printer->kernel;
+    int64_t place = 0;
+    for (int i = 0; i < kernel->buffers.count && printer->schedule->lot_bytes; i++) {
+        const KBuffer *buffer = &kernel->buffers.items[i];
+        if (buffer->kind != K_LOCAL)
+            continue;
+        glsl_line(printer, "b%d = (%s + lot * %lld + %lld) / %d;", i, glsl_scratch_base(printer),
+                  (long long)printer->schedule->lot_bytes, (long long)place, dtype_size(buffer->dtype));
+        place += schedule_local_bytes(buffer);
+    }
+}
+
+static void print_outer_digits(GlslPrinter *printer)
+{
+    const Kernel *kernel = printer->kernel;
+    int64_t below = 1;
+    for (int axis = kernel->outer.count - 1; axis >= 0; axis--) {
+        int64_t extent = kernel->outer.items[axis].extent;
+        glsl_line(printer, "int a%d = outer / %lld %% %lld;", axis, (long long)below, (long long)extent);
+        below *= extent;
+    }
+}
+
+void glsl_lot(GlslPrinter *printer, const char *number)
+{
+    const Schedule *schedule = printer->schedule;
+    glsl_line(printer, "int lot = %s;", number);
+    glsl_line(printer, "int outer = turn * %lld + lot;", (long long)schedule->lots);
+    if (schedule->turns > 1) {
+        glsl_line(printer, "if (outer >= %lld)", (long long)kernel_points(printer->kernel));
+        glsl_line(printer, "  return;");
+    }
+    print_outer_digits(printer);
+    print_local_bases(printer);
+}
+
+/* The axes that are wanted as digits of `number`, the last one the fastest. */
+void glsl_digits(GlslPrinter *printer, const KStage *stage, int first, AxisTest *wanted, const char *number)
+{
+    const Kernel *kernel = printer->kernel;
+    int64_t below = 1;
+    for (int axis = kernel->outer.count + stage->axes.count - 1; axis >= first; axis--) {
+        int64_t extent = schedule_axis(kernel, stage, axis)->extent;
+        if (!wanted(kernel, stage, axis))
+            continue;
+        glsl_line(printer, "int a%d = %s / %lld %% %lld;", axis, number, (long long)below, (long long)extent);
+        below *= extent;
     }
 }
 
 /* ---- a stage at a point ---- */
 
-static const char *acc_type(const KAcc *acc)
+const char *glsl_acc_type(const KAcc *acc)
 {
     return acc->wide ? "double" : glsl_type(acc->dtype);
 }
@@ -319,11 +250,17 @@ static void print_identity(GlslPrinter *printer, const KAcc *acc, int number)
     int64_t integer = acc->combine == K_MAX ? least : acc->combine == K_MIN ? most : acc->combine == K_PROD;
     Text value = text_new(printer->arena);
     glsl_constant(acc->wide ? DT_f64 : acc->dtype, real, integer, &value);
-    glsl_line(printer, "%s%s s%d = %s;", dtype_is_float(acc->dtype) ? "precise " : "", acc_type(acc), number, value.data);
+    glsl_line(printer, "%s%s s%d = %s;", dtype_is_float(acc->dtype) ? "precise " : "", glsl_acc_type(acc), number, value.data);
+}
+
+void glsl_identities(GlslPrinter *printer, const KStage *stage)
+{
+    for (int i = 0; i < stage->accs.count; i++)
+        print_identity(printer, &stage->accs.items[i], i);
 }
 
 /* `into` = `into` combined with `value`. */
-static void print_combine(GlslPrinter *printer, const KAcc *acc, const char *into, const char *value)
+void glsl_combine(GlslPrinter *printer, const KAcc *acc, const char *into, const char *value)
 {
     switch (acc->combine) {
     case K_SUM:
@@ -338,18 +275,18 @@ static void print_combine(GlslPrinter *printer, const KAcc *acc, const char *int
     }
 }
 
-static void print_accumulation(GlslPrinter *printer, const KStage *stage)
+void glsl_accumulate(GlslPrinter *printer, const KStage *stage)
 {
     print_insts(printer, stage, 0, stage->body_count);
     for (int i = 0; i < stage->accs.count; i++) {
         char into[16], value[32];
         snprintf(into, sizeof into, "s%d", i);
-        snprintf(value, sizeof value, "%s(v%d)", acc_type(&stage->accs.items[i]), stage->accs.items[i].value);
-        print_combine(printer, &stage->accs.items[i], into, value);
+        snprintf(value, sizeof value, "%s(v%d)", glsl_acc_type(&stage->accs.items[i]), stage->accs.items[i].value);
+        glsl_combine(printer, &stage->accs.items[i], into, value);
     }
 }
 
-void glsl_tail(GlslPrinter *printer, const KStage *stage)
+static void print_tail(GlslPrinter *printer, const KStage *stage)
 {
     print_insts(printer, stage, stage->body_count, stage->insts.count);
     for (int i = 0; i < stage->stores.count; i++) {
@@ -368,21 +305,45 @@ void glsl_tail(GlslPrinter *printer, const KStage *stage)
     }
 }
 
-/* One thread goes through all axes that are not shared out. */
+void glsl_finish(GlslPrinter *printer, const KStage *stage)
+{
+    if (printer->phase->pieces > 1 && !printer->phase->joins)
+        sums_keep_pieces(printer, stage);
+    else
+        print_tail(printer, stage);
+}
+
+/* A thread has a sum, or a piece of one, whose terms follow each other whatever their axes; or joins the pieces of one. */
+static void print_piece(GlslPrinter *printer, const KStage *stage)
+{
+    const Phase *phase = printer->phase;
+    glsl_identities(printer, stage);
+    if (phase->joins) {
+        glsl_loop(printer, "piece", "0", phase->pieces, 1);
+        sums_accumulate_pieces(printer, stage);
+    } else {
+        glsl_loop_of_piece(printer, "term", schedule_terms(printer->kernel, stage), "0", 1);
+        glsl_digits(printer, stage, 0, schedule_sums, "term");
+        glsl_accumulate(printer, stage);
+    }
+    glsl_close(printer);
+    glsl_finish(printer, stage);
+}
+
+/* One thread goes through all axes that are not shared out; those that are scanned are around those that are summed. */
 static void print_point(GlslPrinter *printer, const KStage *stage)
 {
     const Kernel *kernel = printer->kernel;
-    int outer = kernel->outer.count, open = 0, reduced = 0;
-    for (int axis = 0; axis < outer + stage->axes.count; axis++) {
+    int outer = kernel->outer.count, open = 0, reduced = 0, first = schedule_has_locals(kernel) ? outer : 0;
+    for (int axis = first; axis < outer + stage->axes.count; axis++) {
         bool maps = axis < outer || stage->axes.items[axis - outer].kind == K_MAP;
-        if (maps && !is_shared_out(kernel, stage, axis)) {
-            open_loop(printer, axis, glsl_axis(kernel, stage, axis)->extent);
+        if (maps && !schedule_shares_out(kernel, stage, axis)) {
+            open_loop(printer, axis, schedule_axis(kernel, stage, axis)->extent);
             open++;
         }
     }
-    for (int i = 0; i < stage->accs.count; i++)
-        print_identity(printer, &stage->accs.items[i], i);
-    for (int pass = 0; pass < 2; pass++) /* scanned axes around those that are summed */
+    glsl_identities(printer, stage);
+    for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < stage->axes.count; i++) {
             if (stage->axes.items[i].kind != (pass ? K_REDUCE : K_SCAN))
                 continue;
@@ -391,129 +352,47 @@ static void print_point(GlslPrinter *printer, const KStage *stage)
             reduced += pass;
         }
     if (stage->body_count || stage->accs.count)
-        print_accumulation(printer, stage);
+        glsl_accumulate(printer, stage);
     while (reduced--)
         glsl_close(printer);
-    glsl_tail(printer, stage);
+    print_tail(printer, stage);
     while (open--)
         glsl_close(printer);
 }
 
-/* ---- places of threads ---- */
-
-/* The axes that `wanted` says as digits of `number`, the last one the fastest. */
-typedef bool Wanted(const Kernel *kernel, const KStage *stage, int axis);
-
-static bool is_summed(const Kernel *kernel, const KStage *stage, int axis)
-{
-    return axis >= kernel->outer.count && glsl_axis(kernel, stage, axis)->kind == K_REDUCE;
-}
-
-static void print_digits(GlslPrinter *printer, const KStage *stage, int first, Wanted *wanted, const char *number)
-{
-    const Kernel *kernel = printer->kernel;
-    int64_t below = 1;
-    for (int axis = kernel->outer.count + stage->axes.count - 1; axis >= first; axis--) {
-        int64_t extent = glsl_axis(kernel, stage, axis)->extent;
-        if (!wanted(kernel, stage, axis))
-            continue;
-        glsl_line(printer, "int a%d = %s / %lld %% %lld;", axis, number, (long long)below, (long long)extent);
-        below *= extent;
-    }
-}
-
-/* ---- sums that threads share out ---- */
-
-static void print_shared_sums(GlslPrinter *printer, const KStage *stage, int number)
-{
-    for (int i = 0; i < stage->accs.count; i++)
-        glsl_line(printer, "shared %s t%d_%d[%d];", acc_type(&stage->accs.items[i]), number, i, GROUP_THREADS);
-}
-
-/* Whether subgroups fold it: their maximum is not ours where there are nan, and not all of them know i64. */
-static bool subgroups_fold(const GlslPrinter *printer, const KAcc *acc)
-{
-    bool sums = acc->combine == K_SUM || acc->combine == K_PROD;
-    return printer->device->subgroups_fold && acc->dtype != DT_i64 && (sums || !dtype_is_float(acc->dtype));
-}
-
-/* The first thread of each subgroup has what all of it have, and writes it to a place of its own. */
-static void print_fold_by_subgroups(GlslPrinter *printer, const KAcc *acc, int number, int i)
-{
-    static const char *const names[] = {
-        [K_SUM] = "subgroupAdd", [K_PROD] = "subgroupMul", [K_MAX] = "subgroupMax", [K_MIN] = "subgroupMin"};
-    char into[16], value[48];
-    glsl_line(printer, "s%d = %s(s%d);", i, names[acc->combine], i);
-    glsl_line(printer, "if (subgroupElect())");
-    glsl_line(printer, "  t%d_%d[gl_SubgroupID] = s%d;", number, i, i);
-    glsl_line(printer, "barrier();");
-    glsl_open(printer, "if (thread == 0)");
-    glsl_line(printer, "s%d = t%d_%d[0];", i, number, i);
-    glsl_open(printer, "for (int part = 1; part < int(gl_NumSubgroups); part++)");
-    snprintf(into, sizeof into, "s%d", i);
-    snprintf(value, sizeof value, "t%d_%d[part]", number, i);
-    print_combine(printer, acc, into, value);
-    glsl_close(printer);
-    glsl_close(printer);
-}
-
-/* Halves are added to halves. */
-static void print_fold_by_halves(GlslPrinter *printer, const KAcc *acc, int number, int i)
-{
-    char into[48], value[64];
-    snprintf(into, sizeof into, "t%d_%d[thread]", number, i);
-    glsl_line(printer, "%s = s%d;", into, i);
-    for (int half = GROUP_THREADS / 2; half; half /= 2) {
-        glsl_line(printer, "barrier();");
-        snprintf(value, sizeof value, "t%d_%d[thread + %d]", number, i, half);
-        glsl_open(printer, "if (thread < %d)", half);
-        print_combine(printer, acc, into, value);
-        glsl_close(printer);
-    }
-    glsl_line(printer, "if (thread == 0)");
-    glsl_line(printer, "  s%d = t%d_%d[0];", i, number, i);
-}
-
-/* Each thread has its part of the terms; then theirs are put together, in an order that kernel and device determine. */
-static void print_shared_out(GlslPrinter *printer, const KStage *stage, int number)
-{
-    const Kernel *kernel = printer->kernel;
-    int64_t terms = count_points(kernel, stage, 0, false);
-    for (int i = 0; i < stage->accs.count; i++)
-        print_identity(printer, &stage->accs.items[i], i);
-    glsl_loop(printer, "term", "thread", terms, GROUP_THREADS);
-    print_digits(printer, stage, 0, is_summed, "term");
-    print_accumulation(printer, stage);
-    glsl_close(printer);
-    glsl_line(printer, "barrier();");
-    for (int i = 0; i < stage->accs.count; i++) {
-        const KAcc *acc = &stage->accs.items[i];
-        (subgroups_fold(printer, acc) ? print_fold_by_subgroups : print_fold_by_halves)(printer, acc, number, i);
-    }
-    glsl_open(printer, "if (thread == 0)");
-    glsl_tail(printer, stage);
-    glsl_close(printer);
-}
-
 /* ---- phases ---- */
 
-static void print_points(GlslPrinter *printer, const Phase *phase)
+/* Which point of the stage `number` stands for, and which piece of its sums. */
+static void print_place(GlslPrinter *printer, const KStage *stage, const char *number)
 {
-    const KStage *stage = &printer->kernel->stages.items[phase->stage];
-    glsl_line(printer, "int point = group * %d + thread;", GROUP_THREADS);
-    glsl_line(printer, "if (point >= %lld)", (long long)phase->points);
+    const Phase *phase = printer->phase;
+    const Kernel *kernel = printer->kernel;
+    bool pieces = phase->pieces > 1 && !phase->joins;
+    glsl_line(printer, "if (%s >= %lld)", number, (long long)(phase->points * (pieces ? phase->pieces : 1)));
     glsl_line(printer, "  return;");
-    print_digits(printer, stage, 0, is_shared_out, "point");
-    print_point(printer, stage);
+    glsl_line(printer, pieces ? "int point = %s %% %lld;" : "int point = %s;", number, (long long)phase->points);
+    if (pieces)
+        glsl_line(printer, "int piece = %s / %lld;", number, (long long)phase->points);
+    if (!schedule_has_locals(kernel)) {
+        glsl_digits(printer, stage, 0, schedule_shares_out, "point");
+        return;
+    }
+    glsl_lot(printer, arena_printf(printer->arena, "point / %lld", (long long)schedule_own_points(kernel, stage)));
+    glsl_digits(printer, stage, kernel->outer.count, schedule_shares_out, "point");
 }
 
-static void print_sums(GlslPrinter *printer, const Phase *phase)
+static void print_points(GlslPrinter *printer)
 {
-    const KStage *stage = &printer->kernel->stages.items[phase->stage];
-    glsl_line(printer, "if (group >= %lld)", (long long)phase->points);
-    glsl_line(printer, "  return;");
-    print_digits(printer, stage, 0, is_shared_out, "group");
-    print_shared_out(printer, stage, phase->stage);
+    const KStage *stage = &printer->kernel->stages.items[printer->phase->stage];
+    glsl_line(printer, "int number = group * %d + thread;", GROUP_THREADS);
+    print_place(printer, stage, "number");
+    (printer->phase->pieces > 1 ? print_piece : print_point)(printer, stage);
+}
+
+static void print_sums(GlslPrinter *printer)
+{
+    print_place(printer, &printer->kernel->stages.items[printer->phase->stage], "group");
+    sums_print(printer, printer->phase->stage);
 }
 
 /* A stage of a phase of rows, between barriers. */
@@ -521,12 +400,12 @@ static void print_row_stage(GlslPrinter *printer, int number)
 {
     const Kernel *kernel = printer->kernel;
     const KStage *stage = &kernel->stages.items[number];
-    int64_t points = count_points(kernel, stage, kernel->outer.count, true);
-    bool sums = sums_are_shared_out(kernel, stage, points) && points < GROUP_THREADS / 4;
+    int64_t points = schedule_own_points(kernel, stage);
+    bool sums = points < GROUP_THREADS / 4 && schedule_shares_terms(kernel, stage, points);
     glsl_loop(printer, "point", sums ? "0" : "thread", points, sums ? 1 : GROUP_THREADS);
-    print_digits(printer, stage, kernel->outer.count, is_shared_out, "point");
+    glsl_digits(printer, stage, kernel->outer.count, schedule_shares_out, "point");
     if (sums)
-        print_shared_out(printer, stage, number);
+        sums_print(printer, number);
     else
         print_point(printer, stage);
     glsl_close(printer);
@@ -534,32 +413,41 @@ static void print_row_stage(GlslPrinter *printer, int number)
     glsl_line(printer, "barrier();");
 }
 
-static void print_rows(GlslPrinter *printer, const Phase *phase)
+static void print_rows(GlslPrinter *printer)
 {
-    const Kernel *kernel = printer->kernel;
-    glsl_loop(printer, "place", "group", phase->points, phase->groups);
-    int64_t below = 1;
-    for (int axis = kernel->outer.count - 1; axis >= 0; axis--) {
-        int64_t extent = kernel->outer.items[axis].extent;
-        glsl_line(printer, "int a%d = place / %lld %% %lld;", axis, (long long)below, (long long)extent);
-        below *= extent;
-    }
-    for (int i = 0; i < kernel->stages.count; i++) {
+    glsl_line(printer, "if (group >= %lld)", (long long)printer->phase->points);
+    glsl_line(printer, "  return;");
+    glsl_line(printer, "int outer = group;");
+    print_outer_digits(printer);
+    for (int i = 0; i < printer->kernel->stages.count; i++) {
         open_block(printer, "", 1);
         print_row_stage(printer, i);
         glsl_close(printer);
     }
-    glsl_close(printer);
 }
 
-double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
-                  Text *out)
+/* Whether shared memory that the phase's sums go through has to be declared for the stage. */
+static bool has_shared_sums(const Phase *phase, int stage)
 {
-    GlslPrinter printer = {.arena = arena, .device = device, .kernel = kernel, .window = window, .out = out, .around = {1}};
+    return phase->kind == PHASE_ROWS || (phase->kind == PHASE_SUMS && phase->stage == stage);
+}
+
+double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window,
+                  const Schedule *schedule, int number, Text *out)
+{
+    const Phase *phase = &schedule->phases.items[number];
+    GlslPrinter printer = {.arena = arena,
+                           .device = device,
+                           .kernel = kernel,
+                           .window = window,
+                           .schedule = schedule,
+                           .phase = phase,
+                           .out = out,
+                           .around = {1}};
     int args = argument_count(kernel);
     bool tiles = phase->kind == PHASE_TILES || phase->kind == PHASE_MATRICES;
     Prelude prelude = {.windows = window ? windows_count(window, args + 1) : 1,
-                       .row = args + 1,
+                       .row = args + 2,
                        .f64 = glsl_uses(kernel, DT_f64),
                        .i64 = glsl_uses(kernel, DT_i64),
                        .extensions = phase->kind == PHASE_MATRICES ? matrices_extensions(device) : ""};
@@ -567,22 +455,25 @@ double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, cons
     glsl_line(&printer, "layout(local_size_x = %d) in;", phase->threads);
     print_accessors(&printer, tiles);
     for (int i = 0; i < kernel->stages.count; i++)
-        if (phase->kind == PHASE_ROWS || (phase->kind == PHASE_SUMS && phase->stage == i))
-            print_shared_sums(&printer, &kernel->stages.items[i], i);
+        if (has_shared_sums(phase, i))
+            sums_print_shared(&printer, i);
     if (tiles)
-        tiles_print_shared(&printer, phase);
+        tiles_print_shared(&printer);
+    glsl_line(&printer, "layout(set = 0, binding = %d, r32ui) uniform writeonly uimageBuffer begun;", BINDING_BEGUN);
     glsl_open(&printer, "void main()");
+    glsl_line(&printer, "if (gl_GlobalInvocationID.x + gl_GlobalInvocationID.y == 0u)");
+    glsl_line(&printer, "  imageStore(begun, 0, uvec4(base_of(%d)));", args + 1);
     glsl_line(&printer, "int thread = int(gl_LocalInvocationID.x);");
     glsl_line(&printer, "int group = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x);");
     print_bases(&printer);
     if (phase->kind == PHASE_POINTS)
-        print_points(&printer, phase);
+        print_points(&printer);
     else if (phase->kind == PHASE_SUMS)
-        print_sums(&printer, phase);
+        print_sums(&printer);
     else if (tiles)
-        tiles_print(&printer, phase);
+        tiles_print(&printer);
     else
-        print_rows(&printer, phase);
+        print_rows(&printer);
     glsl_close(&printer);
     return printer.turns;
 }

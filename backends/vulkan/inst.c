@@ -1,5 +1,5 @@
 /* One instruction of a stage as a GLSL expression. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/glsl.h"
 
 #include <assert.h>
 #include <string.h>
@@ -180,6 +180,16 @@ static void print_arithmetic(const KStage *stage, const KInst *inst, Text *out)
     assert(!"an operation that expand should have rewritten");
 }
 
+/* Sums of numbers of 16 bits are kept in f32 until here. */
+static void print_acc(const KInst *inst, Text *out)
+{
+    bool small = inst->dtype == DT_f16 || inst->dtype == DT_bf16;
+    if (small)
+        text_printf(out, "round_%s(float(s%lld))", dtype_name(inst->dtype), (long long)inst->imm);
+    else
+        text_printf(out, "%s(s%lld)", glsl_type(inst->dtype), (long long)inst->imm);
+}
+
 void glsl_inst(const Kernel *kernel, const KStage *stage, KRef ref, Text *out)
 {
     const KInst *inst = &stage->insts.items[ref];
@@ -194,7 +204,7 @@ void glsl_inst(const Kernel *kernel, const KStage *stage, KRef ref, Text *out)
         text_puts(out, ")");
         break;
     case K_acc:
-        text_printf(out, "%s(s%lld)", glsl_type(inst->dtype), (long long)inst->imm);
+        print_acc(inst, out);
         break;
     case K_load:
         print_load(kernel, inst, out);

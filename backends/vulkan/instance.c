@@ -11,13 +11,13 @@ enum { NUMBER_BYTES = 64 }; /* at the start of the block that both see, for a nu
 
 /* ---- blocks of memory ---- */
 
-static VkResult block_open(const Device *device, Block *block, int64_t bytes, uint32_t memory_type, bool map)
+VkResult block_open(const Device *device, Block *block, int64_t bytes, uint32_t memory_type, bool map)
 {
     VkBufferCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
                                .size = (VkDeviceSize)bytes,
                                .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
-                                        VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                                        VK_BUFFER_USAGE_TRANSFER_DST_BIT};
+                                        VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT |
+                                        VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT};
     VkResult result = vkCreateBuffer(device->logical, &info, NULL, &block->buffer);
     if (result)
         return result;
@@ -36,7 +36,7 @@ static VkResult block_open(const Device *device, Block *block, int64_t bytes, ui
     return result;
 }
 
-static void block_close(const Device *device, Block *block)
+void block_close(const Device *device, Block *block)
 {
     vkDestroyBuffer(device->logical, block->buffer, NULL);
     vkFreeMemory(device->logical, block->memory, NULL);
@@ -254,12 +254,12 @@ VkResult instance_read_number(Instance *instance, int64_t offset, void *number, 
 
 /* ---- life ---- */
 
-/* What the windows show, and the table's rows. */
+/* What the windows show, the table's rows, and where launches say that they begin. */
 static void write_set(const Instance *instance, const Windows *windows, VkDescriptorSet set)
 {
     const Layout *layout = &instance->executable->layout;
     VkDescriptorBufferInfo shown[MOST_WINDOWS + 1];
-    VkWriteDescriptorSet writes[MOST_WINDOWS + 1];
+    VkWriteDescriptorSet writes[BINDINGS];
     for (int i = 0; i <= MOST_WINDOWS; i++) {
         bool row = i == MOST_WINDOWS;
         int64_t start = row ? layout->table_offset : windows->start[i], most = instance->executable->device->window_bytes;
@@ -276,7 +276,13 @@ static void write_set(const Instance *instance, const Windows *windows, VkDescri
                                                                  : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                            .pBufferInfo = &shown[i]};
     }
-    vkUpdateDescriptorSets(instance->executable->device->logical, MOST_WINDOWS + 1, writes, 0, NULL);
+    writes[BINDING_BEGUN] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                                   .dstSet = set,
+                                                   .dstBinding = BINDING_BEGUN,
+                                                   .descriptorCount = 1,
+                                                   .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER,
+                                                   .pTexelBufferView = &instance->begun_view};
+    vkUpdateDescriptorSets(instance->executable->device->logical, BINDINGS, writes, 0, NULL);
 }
 
 static VkResult make_sets(Instance *instance)
@@ -285,9 +291,10 @@ static VkResult make_sets(Instance *instance)
     const Layout *layout = &instance->executable->layout;
     uint32_t count = (uint32_t)layout->windows.count;
     VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, MOST_WINDOWS * count},
-                                    {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC, count}};
+                                    {VK_DESCRIPTOR_TYPE_UNIFORM_BUFFER_DYNAMIC, count},
+                                    {VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER, count}};
     VkDescriptorPoolCreateInfo pool = {
-        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = count, .poolSizeCount = 2, .pPoolSizes = sizes};
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = count, .poolSizeCount = 3, .pPoolSizes = sizes};
     VkResult result = vkCreateDescriptorPool(device->logical, &pool, NULL, &instance->descriptors);
     for (uint32_t i = 0; i < count && !result; i++) {
         VkDescriptorSetAllocateInfo set = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
@@ -345,6 +352,8 @@ static VkResult fill_instance(Instance *instance)
     VkResult result =
         block_open(device, &instance->arrays, instance->executable->layout.bytes, device->device_memory, device->host_sees_all);
     if (!result)
+        result = lost_open(instance);
+    if (!result)
         result = make_sets(instance);
     if (!result)
         result = make_pool(instance);
@@ -361,6 +370,7 @@ void execute_vulkan_discard(Instance *instance)
     vkDestroyEvent(device->logical, instance->uploaded, NULL);
     vkDestroyCommandPool(device->logical, instance->pool, NULL);
     vkDestroyDescriptorPool(device->logical, instance->descriptors, NULL);
+    lost_close(instance);
     block_close(device, &instance->arrays);
     block_close(device, &instance->staging);
     arena_free(instance->arena);
@@ -393,7 +403,7 @@ const char *execute_vulkan_instantiate(Arena *arena, Executable *executable, Ins
     const char *reason = NULL;
     VkResult result = fill_instance(instance);
     if (result)
-        reason = device_reason(arena, executable->plan->name, result);
+        reason = lost_reason(arena, instance, result);
     if (reason) {
         execute_vulkan_discard(instance);
         return reason;

@@ -5,7 +5,7 @@
  * What the device decides about, the branch of an `if` or the turns of a loop whose end is not known in advance, is a *region*:
  * its predicate says whether it is run, and each of its dispatches reads how many groups it has from a slot.  A gate before the
  * region works out the predicate and fills the slots, with zeros if the region is to be left out. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/schedule.h"
 
 #include <string.h>
 
@@ -20,8 +20,9 @@ typedef struct Laying {
     const Device *device;
     const Plan *plan;
     Layout *layout;
-    int64_t value_bytes; /* of all that windows show */
-    LIST(Decision) open; /* regions follow each other, so that the slots of each do */
+    const Schedule **schedule; /* by kernel of the plan */
+    int64_t value_bytes;       /* of all that windows show */
+    LIST(Decision) open;       /* regions follow each other, so that the slots of each do */
     const char *reason;
 } Laying;
 
@@ -47,7 +48,7 @@ static int64_t control_words(const Laying *laying, const PlanSteps *steps, bool 
     for (int i = 0; steps && i < steps->list.count; i++) {
         const PlanStep *step = &steps->list.items[i];
         bool decides = layout_decides(laying->plan, step), inside = in_region || decides;
-        int64_t phases = step->kind == STEP_LAUNCH ? laying->plan->kernels.items[step->kernel]->stages.count + 1 : 1;
+        int64_t phases = step->kind == STEP_LAUNCH ? laying->schedule[step->kernel]->phases.count : 1;
         int64_t copies = step->carries.count * 2 + step->rows.count + (step->kind == STEP_LAUNCH ? step->args.count * 2 : 0);
         words += inside ? SLOT_WORDS * (phases + copies) : 0;
         words += decides ? 3 : 0;
@@ -72,7 +73,7 @@ static void place_buffers(Laying *laying)
         }
     }
     for (int i = 0; i < plan->kernels.count; i++) {
-        int64_t bytes = glsl_scratch_bytes(plan->kernels.items[i]);
+        int64_t bytes = laying->schedule[i]->scratch_bytes;
         layout->scratch_bytes = bytes > layout->scratch_bytes ? bytes : layout->scratch_bytes;
     }
     layout->scratch = next;
@@ -84,8 +85,8 @@ static void place_buffers(Laying *laying)
 
 Groups dispatch_groups(const Shaders *shaders, const Dispatch *dispatch, int phase)
 {
-    int64_t groups = shaders->kernel ? shaders->phases.items[phase].groups : dispatch->groups;
-    if (shaders->kernel && !shaders->phases.items[phase].points)
+    int64_t groups = shaders->kernel ? shaders->schedule->phases.items[phase].groups : dispatch->groups;
+    if (shaders->kernel && !shaders->schedule->phases.items[phase].points)
         groups = 0;
     if (groups <= MOST_GROUPS_A_LINE)
         return (Groups){(uint32_t)groups, 1};
@@ -108,8 +109,13 @@ static int intern_windows(Laying *laying, const Windows *windows)
     return layout->windows.count - 1;
 }
 
-static int intern_shaders(Laying *laying, const Kernel *kernel, ControlKind control, const unsigned char *window, int args)
+static Phase control_phase = {PHASE_POINTS, .stage = -1, .points = 1, .pieces = 1, .groups = 1, .threads = GROUP_THREADS};
+static const Schedule control_schedule = {.phases = {&control_phase, 1, 1}, .lots = 1, .turns = 1};
+
+/* Of a kernel of the plan, or, below 0, of control flow. */
+static int intern_shaders(Laying *laying, int number, ControlKind control, const unsigned char *window, int args)
 {
+    const Kernel *kernel = number < 0 ? NULL : laying->plan->kernels.items[number];
     Layout *layout = laying->layout;
     for (int i = 0; i < layout->shaders.count; i++) {
         const Shaders *other = &layout->shaders.items[i];
@@ -118,11 +124,8 @@ static int intern_shaders(Laying *laying, const Kernel *kernel, ControlKind cont
     }
     Shaders made = {.kernel = kernel, .control = control};
     made.window = arena_copy(laying->arena, window, (size_t)args);
-    if (kernel)
-        made.phases = glsl_phases(laying->arena, laying->device, kernel);
-    else
-        list_push(laying->arena, &made.phases, ((Phase){PHASE_POINTS, -1, 1, 1, GROUP_THREADS}));
-    made.pipeline = arena_array(laying->arena, VkPipeline, made.phases.count + 1);
+    made.schedule = kernel ? laying->schedule[number] : &control_schedule;
+    made.pipeline = arena_array(laying->arena, VkPipeline, made.schedule->phases.count + 1);
     list_push(laying->arena, &layout->shaders, made);
     return layout->shaders.count - 1;
 }
@@ -181,9 +184,8 @@ static Range range_of(const Laying *laying, int buffer)
 static bool look(const Laying *laying, const PlanStep *step, Sight *sight)
 {
     const Layout *layout = laying->layout;
-    const Kernel *kernel = laying->plan->kernels.items[step->kernel];
     int args = step->args.count;
-    *sight = (Sight){.count = args + (glsl_scratch_bytes(kernel) > 0)};
+    *sight = (Sight){.count = args + (laying->schedule[step->kernel]->scratch_bytes > 0)};
     sight->ranges = arena_array(laying->arena, Range, args + 1);
     sight->moved = arena_array(laying->arena, bool, args + 1);
     sight->window = arena_array(laying->arena, unsigned char, args + 1);
@@ -268,7 +270,7 @@ static Dispatch lay_copy(Laying *laying, Range to, Range from, bool zero, const 
     Windows windows;
     place_windows(laying, laying->plan->name, ranges, COPY_ARGS, &windows, window);
     Dispatch dispatch = {.row = begin_row(laying, COPY_ROW), .windows = intern_windows(laying, &windows), .slot = -1};
-    dispatch.shaders = intern_shaders(laying, NULL, CONTROL_COPY, window, COPY_ARGS);
+    dispatch.shaders = intern_shaders(laying, -1, CONTROL_COPY, window, COPY_ARGS);
     dispatch.groups = (shape->count + GROUP_THREADS - 1) / GROUP_THREADS;
     uint32_t row[COPY_ROW] = {[COPY_ZERO] = zero, [COPY_UNIT] = shape->unit, [COPY_RANK] = (uint32_t)shape->rank};
     row[COPY_FROM] = place_in(&windows, window[COPY_ARG_FROM], from.first, shape->unit / 8);
@@ -314,7 +316,7 @@ static Dispatch with_slots(Laying *laying, Dispatch dispatch, int predicate)
     if (predicate == NO_REGION)
         return dispatch;
     dispatch.slot = laying->layout->control.count;
-    for (int i = 0; i < shaders->phases.count; i++) {
+    for (int i = 0; i < shaders->schedule->phases.count; i++) {
         Groups groups = dispatch_groups(shaders, &dispatch, i);
         add_control(laying, 0);
         add_control(laying, groups.y);
@@ -337,7 +339,7 @@ static Dispatch lay_gate(Laying *laying, GateMode mode, int outer, Region region
     Windows windows;
     place_windows(laying, laying->plan->name, ranges, GATE_ARGS, &windows, window);
     Dispatch gate = {.row = begin_row(laying, GATE_ROW), .windows = intern_windows(laying, &windows), .slot = -1, .groups = 1};
-    gate.shaders = intern_shaders(laying, NULL, CONTROL_GATE, window, GATE_ARGS);
+    gate.shaders = intern_shaders(laying, -1, CONTROL_GATE, window, GATE_ARGS);
     uint32_t control = place_in(&windows, window[GATE_ARG_CONTROL], layout->control_offset, 4);
     uint32_t row[GATE_ROW] = {[GATE_MODE] = mode, [GATE_SLOT_COUNT] = (uint32_t)region.slot_count};
     row[GATE_OUTER] = control + (uint32_t)outer;
@@ -350,7 +352,7 @@ static Dispatch lay_gate(Laying *laying, GateMode mode, int outer, Region region
     return gate;
 }
 
-/* A row: where each argument begins, in elements of its own; then where scratch begins, in bytes. */
+/* A row: where each argument begins, in elements of its own; then where scratch begins, in bytes; then which launch it is. */
 static void lay_launch(Laying *laying, LaidStep *laid, int predicate)
 {
     const PlanStep *step = laid->step;
@@ -370,13 +372,14 @@ static void lay_launch(Laying *laying, LaidStep *laid, int predicate)
         if (sight.moved[i] && writes)
             list_push(laying->arena, &laid->scatter, with_slots(laying, lay_move(laying, own, sight.ranges[i]), predicate));
     }
-    Dispatch dispatch = {.row = begin_row(laying, args + 1), .windows = intern_windows(laying, &sight.windows), .slot = -1};
-    dispatch.shaders = intern_shaders(laying, kernel, 0, sight.window, args + 1);
+    Dispatch dispatch = {.row = begin_row(laying, args + 2), .windows = intern_windows(laying, &sight.windows), .slot = -1};
+    dispatch.shaders = intern_shaders(laying, step->kernel, 0, sight.window, args + 1);
     for (int i = 0; i < args; i++) {
         int64_t size = dtype_size(plan->buffers.items[step->args.items[i]].type.dtype);
         list_push(laying->arena, &layout->table, place_in(&sight.windows, sight.window[i], sight.ranges[i].first, size));
     }
     list_push(laying->arena, &layout->table, place_in(&sight.windows, sight.window[args], layout->scratch, 1));
+    list_push(laying->arena, &layout->table, BEGUN_LAUNCH(step));
     laid->launch = with_slots(laying, dispatch, predicate);
 }
 
@@ -502,6 +505,9 @@ const char *layout_plan(Arena *messages, Arena *arena, const Device *device, con
     layout->offset = arena_array(arena, int64_t, plan->buffers.count + 1);
     layout->written = arena_array(arena, bool, plan->buffers.count + 1);
     Laying laying = {.arena = arena, .messages = messages, .device = device, .plan = plan, .layout = layout};
+    laying.schedule = arena_array(arena, const Schedule *, plan->kernels.count + 1);
+    for (int i = 0; i < plan->kernels.count; i++)
+        laying.schedule[i] = schedule_kernel(arena, device, plan->kernels.items[i]);
     place_buffers(&laying);
     place_meeting(&laying);
     intern_windows(&laying, &(Windows){{0}});

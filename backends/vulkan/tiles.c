@@ -6,13 +6,13 @@
  * convolutions are read in place like matrices; 16 bytes at a time, where they lie so (operands.c).  Then the sums go through
  * the same shared memory, some at a time, to whatever thread finishes a result: neighbours finish neighbours.
  *
- * The order of every sum is that of k. */
+ * The order of every sum is that of k; where tiles are few and sums long, in pieces of k (schedule.c). */
 #include "backends/vulkan/tiles.h"
 
 enum {
-    FEW_TILES = 32,     /* smaller tiles keep more of a device at work */
+    MANY_TILES = 128,   /* keep a device at work; where there are fewer, sums are made in pieces, or tiles are smaller */
     MIN_WORK = 1 << 15, /* multiplications */
-    LONG_SUM = 2048,    /* terms of a sum that a workgroup should share out, if there are few of them */
+    PIECE_TERMS = 256,  /* terms of a piece, at least */
 };
 
 /* ---- choosing ---- */
@@ -21,7 +21,7 @@ static int64_t count_points(const Kernel *kernel, const KStage *stage, const int
 {
     int64_t points = 1;
     for (int i = 0; i < count; i++)
-        points *= glsl_axis(kernel, stage, axes[i])->extent;
+        points *= schedule_axis(kernel, stage, axes[i])->extent;
     return points;
 }
 
@@ -44,13 +44,19 @@ static int units_along(int64_t extent, int unit, int most)
     return units;
 }
 
+static int64_t pieces_for(const Tiles *tiles)
+{
+    return schedule_pieces(tiles_along(MANY_TILES, (int)tile_count(tiles)), tiles->k, PIECE_TERMS);
+}
+
 /* Tiles as large as the results, but not so large that they are few. */
 static void choose_size(Tiles *tiles)
 {
     tiles->rows = units_along(tiles->m, tiles->unit_m, tiles->method->most_units);
     tiles->columns = units_along(tiles->n, tiles->unit_n, tiles->method->most_units);
-    while (tile_count(tiles) < FEW_TILES && tiles->rows * tiles->columns > tiles->method->least_units)
+    while (tile_count(tiles) * pieces_for(tiles) < MANY_TILES && tiles->rows * tiles->columns > tiles->method->least_units)
         *(tiles->rows > tiles->columns ? &tiles->rows : &tiles->columns) /= 2;
+    tiles->pieces = pieces_for(tiles);
     tiles->height = tiles->unit_m * tiles->rows;
     tiles->width = tiles->unit_n * tiles->columns;
 }
@@ -64,11 +70,10 @@ static bool is_fit(const Tiles *tiles)
     for (int i = 0; i < stage->stores.count; i++)
         if (stage->stores.items[i].add)
             return false;
-    bool long_sums = tiles->k >= LONG_SUM && tile_count(tiles) < FEW_TILES / 2;
-    return tiles->m * tiles->n * tiles->k * tiles->batch >= MIN_WORK && !long_sums;
+    return tiles->m * tiles->n * tiles->k * tiles->batch >= MIN_WORK;
 }
 
-static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, Tiles *tiles)
+static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, int64_t lots, Tiles *tiles)
 {
     *tiles = (Tiles){.kernel = kernel, .stage = &kernel->stages.items[stage]};
     Contraction *roles = &tiles->roles;
@@ -77,28 +82,39 @@ static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, Ti
     tiles->m = count_points(kernel, tiles->stage, roles->m, roles->m_count);
     tiles->n = count_points(kernel, tiles->stage, roles->n, roles->n_count);
     tiles->k = count_points(kernel, tiles->stage, roles->k, roles->k_count);
-    tiles->batch = count_points(kernel, tiles->stage, roles->batch, roles->batch_count) * kernel_points(kernel);
+    tiles->batch = count_points(kernel, tiles->stage, roles->batch, roles->batch_count) * lots;
     if (!matrices_fit(device, tiles))
         numbers_suit(tiles);
     choose_size(tiles);
     return is_fit(tiles);
 }
 
-bool tiles_choose(const Device *device, const Kernel *kernel, int stage, Phase *phase)
+bool tiles_choose(const Device *device, const Kernel *kernel, int stage, int64_t lots, Phase *phase)
 {
     Tiles tiles;
-    if (!tiles_plan(device, kernel, stage, &tiles))
+    if (!tiles_plan(device, kernel, stage, lots, &tiles))
         return false;
-    *phase = (Phase){tiles.method->phase, stage, tile_count(&tiles), tile_count(&tiles), tiles.threads};
+    *phase = (Phase){.kind = tiles.method->phase,
+                     .stage = stage,
+                     .points = tile_count(&tiles),
+                     .pieces = tiles.pieces,
+                     .groups = tile_count(&tiles) * tiles.pieces,
+                     .threads = tiles.threads};
     return true;
+}
+
+static Tiles tiles_of(const GlslPrinter *printer)
+{
+    Tiles tiles;
+    tiles_plan(printer->device, printer->kernel, printer->phase->stage, printer->schedule->lots, &tiles);
+    return tiles;
 }
 
 /* ---- shared memory ---- */
 
-void tiles_print_shared(GlslPrinter *printer, const Phase *phase)
+void tiles_print_shared(GlslPrinter *printer)
 {
-    Tiles tiles;
-    tiles_plan(printer->device, printer->kernel, phase->stage, &tiles);
+    Tiles tiles = tiles_of(printer);
     tiles.method->print_shared(printer, &tiles);
     glsl_line(printer, "shared int of_m[%d];", tiles.height);
     glsl_line(printer, "shared int of_n[%d];", tiles.width);
@@ -113,7 +129,7 @@ static void print_digits(GlslPrinter *printer, const Tiles *tiles, const int *ax
 {
     int64_t below = 1;
     for (int i = count - 1; i >= 0; i--) {
-        int64_t extent = glsl_axis(tiles->kernel, tiles->stage, axes[i])->extent;
+        int64_t extent = schedule_axis(tiles->kernel, tiles->stage, axes[i])->extent;
         glsl_line(printer, "int a%d = %s / %lld %% %lld;", axes[i], number, (long long)below, (long long)extent);
         below *= extent;
     }
@@ -130,17 +146,6 @@ static const char *part_of_place(GlslPrinter *printer, const Affine *index, cons
     return text.data;
 }
 
-/* Outer axes are batch axes, too. */
-static int batch_axes(const Tiles *tiles, int *axes)
-{
-    int count = 0;
-    for (int i = 0; i < tiles->kernel->outer.count; i++)
-        axes[count++] = i;
-    for (int i = 0; i < tiles->roles.batch_count; i++)
-        axes[count++] = tiles->roles.batch[i];
-    return count;
-}
-
 /* The places of all rows or columns of the tile; those past the end stand for the last one, and their results are dropped. */
 static void print_side(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, const int *axes, int count,
                        int64_t extent)
@@ -152,15 +157,22 @@ static void print_side(GlslPrinter *printer, const Tiles *tiles, const Operand *
     glsl_close(printer);
 }
 
+/* The outer axes are batch axes, too: those of a lot are around its own. */
 static void print_places(GlslPrinter *printer, const Tiles *tiles)
 {
     const Contraction *roles = &tiles->roles;
-    int axes[K_MAX_AXES], count = batch_axes(tiles, axes);
     int64_t along_n = tiles_along(tiles->n, tiles->width), along_m = tiles_along(tiles->m, tiles->height);
-    glsl_line(printer, "int n0 = group %% %lld * %d;", (long long)along_n, tiles->width);
-    glsl_line(printer, "int m0 = group / %lld %% %lld * %d;", (long long)along_n, (long long)along_m, tiles->height);
-    glsl_line(printer, "int batch = group / %lld;", (long long)(along_n * along_m));
-    print_digits(printer, tiles, axes, count, "batch");
+    int64_t own = count_points(tiles->kernel, tiles->stage, roles->batch, roles->batch_count);
+    glsl_line(printer, "int n0 = tile %% %lld * %d;", (long long)along_n, tiles->width);
+    glsl_line(printer, "int m0 = tile / %lld %% %lld * %d;", (long long)along_n, (long long)along_m, tiles->height);
+    glsl_line(printer, "int batch = tile / %lld;", (long long)(along_n * along_m));
+    glsl_lot(printer, arena_printf(printer->arena, "batch / %lld", (long long)own));
+    print_digits(printer, tiles, roles->batch, roles->batch_count, "batch");
+    int axes[K_MAX_AXES], count = 0;
+    for (int i = 0; i < tiles->kernel->outer.count; i++)
+        axes[count++] = i;
+    for (int i = 0; i < roles->batch_count; i++)
+        axes[count++] = roles->batch[i];
     Operand a = tiles_operand(tiles, 'a'), b = tiles_operand(tiles, 'b');
     const Affine *of_a = &a.load->index, *of_b = &b.load->index;
     glsl_line(printer, "int a_first = %s;", part_of_place(printer, of_a, axes, count, of_a->offset));
@@ -176,7 +188,7 @@ static void print_sums(GlslPrinter *printer, const Tiles *tiles)
     const Contraction *roles = &tiles->roles;
     Operand a = tiles_operand(tiles, 'a'), b = tiles_operand(tiles, 'b');
     tiles->method->print_zeros(printer, tiles);
-    glsl_loop(printer, "k0", "0", tiles->k, tiles->slice);
+    glsl_loop_of_piece(printer, "k0", tiles->k, "0", tiles->slice);
     glsl_line(printer, "barrier();");
     glsl_loop(printer, "i", "thread", tiles->slice, tiles->threads);
     glsl_line(printer, "int number = min(k0 + i, %lld);", (long long)tiles->k - 1);
@@ -187,6 +199,18 @@ static void print_sums(GlslPrinter *printer, const Tiles *tiles)
     glsl_line(printer, "barrier();");
     tiles->method->print_slice_and_multiply(printer, tiles);
     glsl_close(printer);
+}
+
+/* Which of the stage's results it is, as for any phase of pieces. */
+static void print_point(GlslPrinter *printer, const Tiles *tiles)
+{
+    const int outer = tiles->kernel->outer.count;
+    const char *point = "lot";
+    for (int i = 0; i < tiles->stage->axes.count; i++)
+        if (schedule_shares_out(tiles->kernel, tiles->stage, outer + i))
+            point = arena_printf(printer->arena, "(%s * %lld + a%d)", point, (long long)tiles->stage->axes.items[i].extent,
+                                 outer + i);
+    glsl_line(printer, "int point = %s;", point);
 }
 
 static void print_results(GlslPrinter *printer, const Tiles *tiles)
@@ -201,18 +225,21 @@ static void print_results(GlslPrinter *printer, const Tiles *tiles)
     glsl_open(printer, "if (m < %lld && n < %lld)", (long long)tiles->m, (long long)tiles->n);
     print_digits(printer, tiles, roles->m, roles->m_count, "m");
     print_digits(printer, tiles, roles->n, roles->n_count, "n");
-    glsl_tail(printer, tiles->stage);
+    if (tiles->pieces > 1)
+        print_point(printer, tiles);
+    glsl_finish(printer, tiles->stage);
     glsl_close(printer);
     glsl_close(printer);
     glsl_close(printer);
 }
 
-void tiles_print(GlslPrinter *printer, const Phase *phase)
+void tiles_print(GlslPrinter *printer)
 {
-    Tiles tiles;
-    tiles_plan(printer->device, printer->kernel, phase->stage, &tiles);
-    glsl_line(printer, "if (group >= %lld)", (long long)phase->points);
+    const long long count = printer->phase->points;
+    Tiles tiles = tiles_of(printer);
+    glsl_line(printer, "if (group >= %lld)", count * (long long)tiles.pieces);
     glsl_line(printer, "  return;");
+    glsl_line(printer, "int tile = group %% %lld, piece = group / %lld;", count, count);
     print_places(printer, &tiles);
     print_sums(printer, &tiles);
     print_results(printer, &tiles);

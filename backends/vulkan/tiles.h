@@ -3,7 +3,7 @@
 #ifndef CM_BACKENDS_VULKAN_TILES_H
 #define CM_BACKENDS_VULKAN_TILES_H
 
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/glsl.h"
 
 enum { SLICE = 16 }; /* points of k in shared memory, or as many as a matrix has */
 
@@ -33,6 +33,7 @@ struct Tiles {
     int unit_m, unit_n; /* results of all threads or subgroups together, if each has one number or one matrix */
     int rows, columns;  /* numbers of a thread, matrices of a subgroup */
     int height, width;  /* results of a tile */
+    int64_t pieces;     /* of k, each a tile's */
 };
 
 /* An operand while a tile is computed; its elements are found at NAME_first + of_SIDE[side] + NAME_of_k[k]. */

@@ -1,5 +1,5 @@
 /* The Vulkan backend: its table of functions, and executables. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/schedule.h"
 
 #include <string.h>
 
@@ -69,7 +69,7 @@ static void vulkan_release(Executable *executable)
         return;
     for (int i = 0; i < executable->layout.shaders.count; i++) {
         const Shaders *shaders = &executable->layout.shaders.items[i];
-        for (int k = 0; k < shaders->phases.count; k++)
+        for (int k = 0; k < shaders->schedule->phases.count; k++)
             vkDestroyPipeline(executable->device->logical, shaders->pipeline[k], NULL);
     }
     arena_free(executable->arena);
@@ -105,34 +105,44 @@ static const char *vulkan_compile(Arena *arena, Device *device, const Plan *plan
 
 /* ---- dumps ---- */
 
-static const char *dump_spirv(Arena *arena, const Device *device, const Kernel *kernel, const Phase *phase, Text *out)
+static const char *dump_spirv(Arena *arena, const Device *device, const Kernel *kernel, const Schedule *schedule, int phase,
+                              Text *out)
 {
     Text text = text_new(arena);
     Spirv spirv;
-    glsl_print(arena, device, kernel, NULL, phase, &text);
+    glsl_print(arena, device, kernel, NULL, schedule, phase, &text);
     const char *reason = spirv_compile(arena, text.data, &spirv);
     for (size_t i = 0; !reason && i < spirv.count; i++)
         text_printf(out, "%08x%s", spirv.words[i], i % 8 == 7 || i + 1 == spirv.count ? "\n" : " ");
     return reason;
 }
 
-static const char *vulkan_dump(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out)
+static void dump_phase(const Kernel *kernel, const Schedule *schedule, const Phase *phase, Text *out)
 {
     static const char *const kinds[] = {"a thread for each point", "a workgroup for each sum", "a workgroup for each tile",
                                         "a workgroup for each tile, with matrices", "a workgroup for each row"};
-    bool schedule = strcmp(stage, "schedule") == 0, glsl = strcmp(stage, "glsl") == 0;
-    Phases phases = glsl_phases(arena, device, kernel);
+    text_printf(out, "// %s: %s, %lld of them", kernel->name, kinds[phase->kind], (long long)phase->points);
+    if (phase->pieces > 1)
+        text_printf(out, phase->joins ? ", that joins %lld pieces" : " in %lld pieces each", (long long)phase->pieces);
+    text_printf(out, ", in %lld workgroups", (long long)phase->groups);
+    if (schedule->turns > 1)
+        text_printf(out, ", %lld times", (long long)schedule->turns);
+    text_puts(out, "\n");
+}
+
+static const char *vulkan_dump(Arena *arena, Device *device, const Kernel *kernel, const char *stage, Text *out)
+{
+    bool only_schedule = strcmp(stage, "schedule") == 0, glsl = strcmp(stage, "glsl") == 0;
+    const Schedule *schedule = schedule_kernel(arena, device, kernel);
     const char *reason = compile_check(arena, device, kernel);
-    if (!schedule && !glsl && strcmp(stage, "spirv") != 0)
+    if (!only_schedule && !glsl && strcmp(stage, "spirv") != 0)
         return arena_printf(arena, "the Vulkan backend has no stage \"%s\": it has schedule, glsl and spirv", stage);
-    for (int i = 0; i < phases.count && !reason; i++) {
-        const Phase *phase = &phases.items[i];
-        text_printf(out, "// %s: %s, %lld of them, in %lld workgroups\n", kernel->name, kinds[phase->kind],
-                    (long long)phase->points, (long long)phase->groups);
+    for (int i = 0; i < schedule->phases.count && !reason; i++) {
+        dump_phase(kernel, schedule, &schedule->phases.items[i], out);
         if (glsl)
-            glsl_print(arena, device, kernel, NULL, phase, out);
-        else if (!schedule)
-            reason = dump_spirv(arena, device, kernel, phase, out);
+            glsl_print(arena, device, kernel, NULL, schedule, i, out);
+        else if (!only_schedule)
+            reason = dump_spirv(arena, device, kernel, schedule, i, out);
     }
     return reason;
 }

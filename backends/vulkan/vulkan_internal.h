@@ -1,15 +1,17 @@
 /* What the files of the Vulkan backend share.
  *
- *   device.c   the instance, a physical device and its queue      glsl.c     a kernel as GLSL: its phases and memory
- *   compile.c  kernels to pipelines, on all threads               inst.c     one instruction as GLSL
- *   spirv.c    GLSL to SPIR-V, by glslang                         prelude.c  GLSL that every shader begins with
+ *   device.c   the instance, a physical device and its queue      schedule.c how a kernel is shared out: its phases
+ *   compile.c  kernels to pipelines, on all threads               glsl.c     a phase of a kernel as GLSL
+ *   spirv.c    GLSL to SPIR-V, by glslang                         sums.c     sums that threads share out or make in pieces
+ *   prelude.c  GLSL that every shader begins with                 inst.c     one instruction as GLSL
  *   tiles.c    contractions by tiles in shared memory             operands.c where the elements of their operands lie
  *   numbers.c  tiles of numbers that threads keep                 matrices.c tiles of cooperative matrices
  *   features.c what may be used of a device                       shapes.c   which matrices a device has, and whether they work
  *   control.c  shaders that decide and copy for control flow
  *   layout.c   where a plan's buffers lie in device memory        windows.c  which part of it a dispatch sees
  *   instance.c memory, transfers                                  commands.c what is recorded and submitted
- *   execute.c  recording a plan's steps                           vulkan.c   the backend's table of functions
+ *   execute.c  recording a plan's steps                           lost.c     which kernel a device was lost in
+ *   vulkan.c   the backend's table of functions
  *
  * All values of an instance lie in one buffer, which shaders see as words of 32 bits, through up to four windows; smaller
  * elements are cut out of words, and stored with atomic operations on theirs.  Nothing beyond Vulkan 1.1 is needed; f64 and
@@ -115,75 +117,16 @@ void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, 
 /* Takes the first shape that multiplies right; of an open device.  Says in the log why none does. */
 void matrices_choose(Device *device);
 
-/* ---- kernels as shaders (glsl.c, inst.c, prelude.c, spirv.c) ---- */
+/* ---- kernels as shaders (schedule.c, glsl.c, prelude.c, spirv.c) ---- */
 
-enum {
-    GROUP_THREADS = 64,  /* threads of a workgroup: half of what every device can have */
-    MOST_GROUPS = 64,    /* workgroups of a phase of rows, if its locals lie in memory */
-    MOST_SHARED = 16384, /* bytes of shared memory that every device has */
-    MOST_GROUPS_A_LINE = 65535,
-};
+typedef struct Schedule Schedule; /* schedule.h */
+typedef struct Phase Phase;
 
-typedef enum PhaseKind {
-    PHASE_POINTS,   /* a thread for each point of a stage's map axes */
-    PHASE_SUMS,     /* a workgroup for each point, whose threads share out the points of the reduction */
-    PHASE_TILES,    /* a workgroup for each tile of a contraction's results (tiles.c) */
-    PHASE_MATRICES, /* the same, with cooperative matrices */
-    PHASE_ROWS,     /* a workgroup for each point of the outer axes, for all stages: where they have locals in common */
-} PhaseKind;
-
-typedef struct Phase {
-    PhaseKind kind;
-    int stage;      /* but of ROWS */
-    int64_t points; /* threads or workgroups */
-    int64_t groups; /* workgroups of a dispatch */
-    int threads;    /* of a workgroup */
-} Phase;
-typedef LIST(Phase) Phases;
-
-Phases glsl_phases(Arena *arena, const Device *device, const Kernel *kernel);
-/* Bytes of locals of one workgroup that do not fit into shared memory. */
-int64_t glsl_scratch_bytes(const Kernel *kernel);
 /* `window`: by argument, scratch behind them; null: one window holds all.  Gives the turns that a thread takes in all loops
  * together. */
-double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window, const Phase *phase,
-                  Text *out);
+double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window,
+                  const Schedule *schedule, int phase, Text *out);
 bool glsl_uses(const Kernel *kernel, DType dtype); /* in memory or in values; sums that are kept wide count as f64 */
-
-enum { GLSL_MOST_DEPTH = 64 };
-
-/* What prints parts of a shader; lines are indented by depth. */
-typedef struct GlslPrinter {
-    Arena *arena;
-    const Device *device;
-    const Kernel *kernel;
-    const unsigned char *window; /* by argument; or null */
-    Text *out;
-    int depth;
-    double turns;                   /* of all loops together, of a thread */
-    double around[GLSL_MOST_DEPTH]; /* by depth: turns of the loops around */
-} GlslPrinter;
-void glsl_line(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void glsl_open(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a block */
-/* for (int name = first; name < end; name += step), of which `first` is small. */
-void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step);
-void glsl_close(GlslPrinter *printer);
-const KAxis *glsl_axis(const Kernel *kernel, const KStage *stage, int axis);
-/* Instructions and stores behind the sums, which are s0, s1.., at the point a0, a1.. . */
-void glsl_tail(GlslPrinter *printer, const KStage *stage);
-
-/* A contraction by tiles, if it is one and large enough. */
-bool tiles_choose(const Device *device, const Kernel *kernel, int stage, Phase *phase);
-void tiles_print_shared(GlslPrinter *printer, const Phase *phase);
-void tiles_print(GlslPrinter *printer, const Phase *phase);
-const char *matrices_extensions(const Device *device);   /* what a shader asks for that has them */
-int64_t matrices_shared_bytes(const MatrixShape *shape); /* the most that a workgroup needs */
-
-const char *glsl_type(DType dtype);
-/* Instruction `ref` of a stage as an expression over axes a0.., values v0.. and bases b0.. . */
-void glsl_inst(const Kernel *kernel, const KStage *stage, KRef ref, Text *out);
-void glsl_affine(const Affine *affine, Text *out);
-void glsl_constant(DType dtype, double real, int64_t integer, Text *out);
 
 typedef struct Prelude {
     int windows;            /* 0 .. `windows` - 1 are shown */
@@ -192,6 +135,8 @@ typedef struct Prelude {
     const char *extensions; /* lines that ask for more; may be null */
 } Prelude;
 void glsl_prelude(const Device *device, const Prelude *prelude, Text *out);
+
+int64_t matrices_shared_bytes(const MatrixShape *shape); /* the most that a workgroup needs */
 
 typedef struct Spirv {
     uint32_t *words;
@@ -234,6 +179,7 @@ enum { COPY_FROM, COPY_TO, COPY_ZERO, COPY_UNIT, COPY_COUNT, COPY_RANK, COPY_DIM
 enum { GATE_ARG_CONTROL, GATE_ARG_CONDITION, GATE_ARGS };
 enum { COPY_ARG_FROM, COPY_ARG_TO, COPY_ARGS };
 
+enum { MOST_GROUPS_A_LINE = 65535 }; /* workgroups of a dispatch along x, on every device */
 enum { SLOT_WORDS = 4 }; /* groups along x, y, z, as a dispatch reads them; and along x if it is not to be left out */
 
 void control_print(const Device *device, ControlKind kind, const unsigned char *window, Text *out);
@@ -244,7 +190,7 @@ typedef struct Shaders {  /* of a kernel as some launches see it; or one of cont
     const Kernel *kernel; /* null: of control flow */
     ControlKind control;
     unsigned char *window; /* by argument */
-    Phases phases;
+    const Schedule *schedule;
     VkPipeline *pipeline; /* by phase */
 } Shaders;
 
@@ -345,6 +291,8 @@ struct Instance {
     Arena *arena;
     Executable *executable;
     Block arrays, staging;
+    Block begun; /* one word: BEGUN_LAUNCH of the launch that began last, or 0 */
+    VkBufferView begun_view;
     VkDescriptorPool descriptors;
     VkDescriptorSet *sets; /* by windows of the layout */
     VkCommandPool pool;
@@ -369,6 +317,9 @@ struct Instance {
     int64_t transfer_end; /* of the block that both see */
 };
 
+VkResult block_open(const Device *device, Block *block, int64_t bytes, uint32_t memory_type, bool map);
+void block_close(const Device *device, Block *block);
+
 /* Where the next command is recorded, which sees what was recorded before. */
 VkResult instance_next_command(Instance *instance, VkCommandBuffer *commands);
 void instance_free_recordings(Instance *instance);
@@ -385,6 +336,18 @@ VkResult instance_rewind_ahead(Instance *instance); /* before the commands are s
 void instance_read_ahead(Instance *instance);       /* while they are under way */
 /* Submits what is recorded; then the number that lies there. */
 VkResult instance_read_number(Instance *instance, int64_t offset, void *number, size_t size);
+
+/* ---- a device that is lost (lost.c) ---- */
+
+enum { BINDING_ROW = MOST_WINDOWS, BINDING_BEGUN, BINDINGS }; /* behind the windows */
+enum { BEGUN_BYTES = 4 };
+#define BEGUN_LAUNCH(step) ((uint32_t)(step)->launch + 1)
+
+VkResult lost_open(Instance *instance);
+void lost_close(Instance *instance);
+void lost_forget(Instance *instance); /* before what is recorded is submitted */
+/* As device_reason; of a device that is lost, with the kernel that began last and its place in the program. */
+const char *lost_reason(Arena *arena, const Instance *instance, VkResult result);
 
 /* ---- running ---- */
 

@@ -78,6 +78,12 @@ KRef kstage_push(Arena *arena, KStage *stage, KInst inst)
 
 /* ---- asking ---- */
 
+DType kacc_kept(const KAcc *acc)
+{
+    bool small = acc->dtype == DT_f16 || acc->dtype == DT_bf16;
+    return acc->wide ? DT_f64 : small ? DT_f32 : acc->dtype;
+}
+
 int64_t kernel_points(const Kernel *kernel)
 {
     int64_t points = 1;

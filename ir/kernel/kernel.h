@@ -62,7 +62,8 @@ typedef struct KAxis {
 } KAxis;
 
 typedef enum KCombine { K_SUM, K_PROD, K_MAX, K_MIN } KCombine;
-/* `value` is folded over all REDUCE and SCAN axes of the stage.  Sums of f32, f16 and bf16 are kept in f32 (wide: in f64). */
+/* `value` is folded over all REDUCE and SCAN axes of the stage.  Sums of f32, f16 and bf16 are kept in f32 (wide: in f64), and
+ * rounded to what the tail takes them as. */
 typedef struct KAcc {
     KCombine combine;
     KRef value;
@@ -120,6 +121,7 @@ KStage *kernel_add_stage(Kernel *kernel); /* pointers to earlier stages become i
 KRef kstage_push(Arena *arena, KStage *stage, KInst inst); /* merges an instruction equal to an earlier one of the same part */
 
 /* ---- asking ---- */
+DType kacc_kept(const KAcc *acc);            /* as what it is kept until all is folded */
 int64_t kernel_points(const Kernel *kernel); /* product of the outer extents */
 double kernel_flops(const Kernel *kernel);   /* additions and multiplications, transcendentals as one */
 int64_t kernel_bytes(const Kernel *kernel);  /* each argument buffer read or written once */

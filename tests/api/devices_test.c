@@ -86,7 +86,7 @@ START_TEST(devices_agree_with_the_interpreter)
         Seen seen = {0};
         cm_error *error;
         expect_ok(cm_device_check(context, i, see, &seen, &error));
-        ck_assert_int_ge(seen.tried, 30);
+        ck_assert_int_ge(seen.tried, 100);
         ck_assert_int_eq(seen.failed + seen.failed_f64, 0);
     }
     cm_context_free(context);
@@ -102,7 +102,7 @@ START_TEST(the_least_device_lacks_f64)
         cm_error *error;
         if (strcmp(cm_device_name(context, i), "vulkan") != 0)
             continue;
-        expect_failure(CM_DEVICE_ERROR, "did not run", cm_device_check(context, i, see, &seen, &error));
+        expect_failure(CM_DEVICE_ERROR, "could not be had", cm_device_check(context, i, see, &seen, &error));
         ck_assert_int_eq(seen.failed, 0);
         ck_assert_int_ge(seen.failed_f64, 3);
     }

@@ -48,6 +48,7 @@ MAKES(VkPipelineLayout, vkCreatePipelineLayout)
 MAKES(VkPipelineCache, vkCreatePipelineCache)
 MAKES(VkShaderModule, vkCreateShaderModule)
 MAKES(VkBuffer, vkCreateBuffer)
+MAKES(VkBufferView, vkCreateBufferView)
 MAKES(VkDescriptorPool, vkCreateDescriptorPool)
 MAKES(VkCommandPool, vkCreateCommandPool)
 MAKES(VkFence, vkCreateFence)
@@ -240,6 +241,40 @@ START_TEST(a_checkpoint_helps)
 }
 END_TEST
 
+/* Whether a step, whose call number `at` loses the device, says which kernel began last. */
+static bool names_a_kernel(int at)
+{
+    Run run = {0};
+    cm_error *error = NULL;
+    expect_ok(make(&run, &error));
+    expect_ok(steps_of(&run, 0, 1, &error));
+    atomic_store(&calls, 0);
+    atomic_store(&fail_at, at);
+    cm_status status = steps_of(&run, 1, 2, &error);
+    atomic_store(&fail_at, 0);
+    if (status)
+        ck_assert_int_eq(status, CM_DEVICE_ERROR);
+    const char *message = status ? cm_error_text(error) : "";
+    bool named = strstr(message, "fit.cm:") && strstr(message, "was the last to begin");
+    ck_assert_msg(!status || strstr(message, "the device is lost"), "%s", message);
+    cm_error_free(error);
+    close_run(&run);
+    return named;
+}
+
+/* Not where it is lost before anything has begun, but where it is waited for. */
+START_TEST(a_lost_device_names_the_kernel)
+{
+    int named = 0;
+    enter_folder();
+    for (int at = 2; at <= 6; at += 2)
+        named += names_a_kernel(at);
+    ck_assert_int_ge(named, 1);
+    ck_assert_int_eq(atomic_load(&messages), 0);
+    leave_folder();
+}
+END_TEST
+
 static TCase *faults_on(const char *name, void (*set_up)(void))
 {
     TCase *test = tcase_create(name);
@@ -248,6 +283,7 @@ static TCase *faults_on(const char *name, void (*set_up)(void))
     tcase_add_test(test, each_call_may_fail);
     tcase_add_test(test, questions_may_fail);
     tcase_add_test(test, a_checkpoint_helps);
+    tcase_add_test(test, a_lost_device_names_the_kernel);
     return test;
 }
 

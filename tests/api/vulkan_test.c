@@ -11,13 +11,15 @@
 static const char streaming[] = CM_SOURCE_DIR "/tests/api/streaming.cm", own[] = CM_SOURCE_DIR "/tests/api/vulkan.cm";
 static const char *const doubles[] = {"one_head",    "dropped", "looked_up", "transposed_bias", "picked_cross_entropy",
                                       "table_of_all"};
-static const char *const singles[] = {"matrices",      "other_order",     "batches",       "thin",
-                                      "windows",       "window_gradient", "long_sum",      "runs",
-                                      "halves",        "halves_along",    "halves_across", "halves_in_batches",
-                                      "softmax_rows",  "branches",        "bounded",       "bounded_derivatives",
-                                      "long_gradient", "unbounded",       "drawn_lengths", "long_drawn_length",
-                                      "kept_turns",    "linear_way_back", "without_f64",   "least_divided"};
-static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches"};
+static const char *const singles[] = {"matrices",       "other_order",     "batches",       "thin",
+                                      "windows",        "window_gradient", "long_sum",      "runs",
+                                      "halves",         "halves_along",    "halves_across", "halves_in_batches",
+                                      "softmax_rows",   "branches",        "bounded",       "bounded_derivatives",
+                                      "long_gradient",  "unbounded",       "drawn_lengths", "long_drawn_length",
+                                      "kept_turns",     "linear_way_back", "without_f64",   "least_divided",
+                                      "long_halves",    "long_batches",    "few_long_rows", "rows_in_turns",
+                                      "sums_in_pieces", "halves_in_pieces"};
+static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches", "long_halves"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
 
@@ -78,7 +80,7 @@ static void compare(const char *entry, const cm_array *got, const cm_array *want
         largest = fmax(largest, fabs(y));
         error = isfinite(x - y) ? fmax(error, fabs(x - y)) : (double)INFINITY;
     }
-    double most = wanted->dtype == CM_F64 ? 1e-9 : 2e-6;
+    double most = wanted->dtype == CM_F64 ? 1e-9 : strstr(entry, "halves") ? 1e-3 : 2e-6; /* of f16, the last bit */
     ck_assert_msg(error <= most * largest, "%s: off by %g of %g", entry, error, largest);
 }
 
@@ -218,17 +220,12 @@ START_TEST(matrices_by_hand_agree_with_the_cpu)
 END_TEST
 
 /* Mesa's device for processors leaves loops after so many turns that the result would be wrong. */
-static const char *const long_loops[] = {
-    "fn long() = max_over(cumsum(ones[T: 300000], T), T)\n",
-    "fn long(x: f32[R: 2, T: 5000000]) { let e = exp(x - max(x, T))\n e / sum(e, T) }\n",
-};
-
 START_TEST(loops_that_the_driver_leaves_are_refused)
 {
     cm_error *error;
     cm_executable *executable;
     cm_context *context = test_context(1);
-    cm_program *program = test_program(context, long_loops[_i]);
+    cm_program *program = test_program(context, "fn long() = max_over(cumsum(ones[T: 300000], T), T)\n");
     cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
     cm_status status = cm_compile(program, "long", &options, &executable, &error);
     expect_failure(status, "turns of loops", status);
@@ -244,6 +241,7 @@ START_TEST(the_host_asks_only_where_it_must)
     ck_assert_int_eq(submissions_of("branches"), SEEDS);
     ck_assert_int_eq(submissions_of("bounded"), SEEDS);
     ck_assert_int_eq(submissions_of("drawn_lengths"), SEEDS);
+    ck_assert_int_eq(submissions_of("long_gradient"), SEEDS);
     ck_assert_int_gt(submissions_of("unbounded"), SEEDS);
     ck_assert_int_gt(submissions_of("long_drawn_length"), SEEDS);
 }
@@ -456,7 +454,7 @@ static TCase *vulkan(void)
     tcase_add_loop_test(test, doubles_agree_with_the_cpu, 0, DOUBLES);
     tcase_add_test(test, the_host_asks_only_where_it_must);
     tcase_add_test(test, features_can_be_left_out);
-    tcase_add_loop_test(test, loops_that_the_driver_leaves_are_refused, 0, 2);
+    tcase_add_test(test, loops_that_the_driver_leaves_are_refused);
     tcase_add_loop_test(test, matrices_by_hand_agree_with_the_cpu, 0, HALVES);
     add_singles(test);
     return test;

@@ -25,7 +25,7 @@ static const struct {
     {"backends/vulkan", "backends/vulkan/ backends/backend.h ir/ base/", "vulkan/ glslang/"},
     {"runtime", "runtime/ backends/backend.h passes/ frontend/ ir/ base/ cm.h", "jansson.h png.h zip.h zlib.h"},
     {"cli", "cli/ cm.h", "jansson.h"},
-    {"bench", "bench/ cm.h", ""},
+    {"bench", "bench/ cm.h", "vulkan/"},
     {"examples", "cm.h", "cm.h"},
     {"tests/docs", "", ""},
     {"tests/api", "tests/api/ tests/docs/ cm.h", "check.h cm.h vulkan/"},

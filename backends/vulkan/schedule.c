@@ -1,0 +1,277 @@
+/* How a kernel is shared out among the threads of a device: its phases, and what they keep in memory for each other.
+ *
+ * A kernel whose stages have locals in common is one phase of rows where its outer axes have points for all of a device, or
+ * little to do at each: a workgroup then keeps the locals of a point in shared memory.  Otherwise each stage is a phase, of
+ * many threads, and locals lie in scratch; where those of all outer points would be too long, the phases are gone through in
+ * turns.
+ *
+ * A sum that would keep few threads busy for long is made in pieces, which lie in scratch until another phase joins them.  The
+ * number of pieces is a function of the kernel and of what the device has matrices for, and with it the order of the sum. */
+#include "backends/vulkan/schedule.h"
+
+#include <stdlib.h>
+
+enum {
+    MANY_LOTS = 1024,       /* outer points that keep a device at work with a workgroup each */
+    LITTLE_WORK = 4096,     /* points of all stages together that one workgroup goes through soon enough */
+    MOST_LOCALS = 4 << 20,  /* bytes of scratch for locals, unless those of a single point are longer */
+    MANY_GROUPS = 512,      /* workgroups that share out sums, and */
+    GROUP_TERMS = 512,      /* terms that each should have at least */
+    MANY_THREADS = 1 << 15, /* threads that have a sum or a piece of one each, and */
+    THREAD_TERMS = 32,      /* terms that each should have at least */
+    FEW_POINTS = 16,        /* neighbours read together: less than a quarter of a workgroup is too few */
+    FEW_PIECES = 4,         /* fewer are not worth another phase */
+    MOST_GROUPS_OF_SUMS = 1 << 14,
+};
+
+/* ---- what a kernel is made of ---- */
+
+bool schedule_has_locals(const Kernel *kernel)
+{
+    for (int i = 0; i < kernel->buffers.count; i++)
+        if (kernel->buffers.items[i].kind == K_LOCAL)
+            return true;
+    return false;
+}
+
+/* In scratch; whatever reads 16 bytes at once finds a local at a multiple of them. */
+int64_t schedule_local_bytes(const KBuffer *buffer)
+{
+    return (buffer->count * dtype_size(buffer->dtype) + 15) / 16 * 16;
+}
+
+static int64_t all_local_bytes(const Kernel *kernel)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < kernel->buffers.count; i++)
+        if (kernel->buffers.items[i].kind == K_LOCAL)
+            bytes += schedule_local_bytes(&kernel->buffers.items[i]);
+    return bytes;
+}
+
+/* What the threads of a group hand each other when they share out a sum: at most so many of 8 bytes a stage. */
+static int64_t shared_sum_bytes(const KStage *stage)
+{
+    return (int64_t)stage->accs.count * GROUP_THREADS * 8;
+}
+
+/* In shared memory every element takes a word at least. */
+static bool fits_shared(const Kernel *kernel)
+{
+    int64_t bytes = 0;
+    for (int i = 0; i < kernel->stages.count; i++)
+        bytes += shared_sum_bytes(&kernel->stages.items[i]);
+    for (int i = 0; i < kernel->buffers.count; i++) {
+        const KBuffer *buffer = &kernel->buffers.items[i];
+        int64_t size = dtype_size(buffer->dtype) < 4 ? 4 : dtype_size(buffer->dtype);
+        bytes += buffer->kind == K_LOCAL ? buffer->count * size : 0;
+    }
+    return bytes <= MOST_SHARED;
+}
+
+const KAxis *schedule_axis(const Kernel *kernel, const KStage *stage, int axis)
+{
+    return axis < kernel->outer.count ? &kernel->outer.items[axis] : &stage->axes.items[axis - kernel->outer.count];
+}
+
+/* An addition goes to what is there. */
+static const KStore *adding_store(const KStage *stage)
+{
+    for (int i = 0; i < stage->stores.count; i++)
+        if (stage->stores.items[i].add)
+            return &stage->stores.items[i];
+    return NULL;
+}
+
+/* Along an axis that the place of an addition does not name, points follow each other. */
+bool schedule_shares_out(const Kernel *kernel, const KStage *stage, int axis)
+{
+    int outer = kernel->outer.count;
+    const KStore *adds = adding_store(stage);
+    if (axis >= outer && stage->axes.items[axis - outer].kind != K_MAP)
+        return false;
+    return !adds || adds->index.coef[axis] != 0;
+}
+
+bool schedule_sums(const Kernel *kernel, const KStage *stage, int axis)
+{
+    return axis >= kernel->outer.count && schedule_axis(kernel, stage, axis)->kind == K_REDUCE;
+}
+
+int64_t schedule_count(const Kernel *kernel, const KStage *stage, int first, AxisTest *wanted)
+{
+    int64_t points = 1;
+    for (int axis = first; axis < kernel->outer.count + stage->axes.count; axis++)
+        points *= wanted(kernel, stage, axis) ? schedule_axis(kernel, stage, axis)->extent : 1;
+    return points;
+}
+
+int64_t schedule_terms(const Kernel *kernel, const KStage *stage)
+{
+    return schedule_count(kernel, stage, kernel->outer.count, schedule_sums);
+}
+
+int64_t schedule_own_points(const Kernel *kernel, const KStage *stage)
+{
+    return schedule_count(kernel, stage, kernel->outer.count, schedule_shares_out);
+}
+
+bool schedule_joinable(const KStage *stage)
+{
+    for (int i = 0; i < stage->axes.count; i++)
+        if (stage->axes.items[i].kind == K_SCAN)
+            return false;
+    return stage->accs.count && !adding_store(stage);
+}
+
+/* ---- sums ---- */
+
+/* Which axis the load goes along by the shortest steps: 1 if it is summed, -1 if it is not, 0: none. */
+static int direction_of(const Kernel *kernel, const KStage *stage, const KInst *load)
+{
+    int nearest = -1;
+    for (int axis = 0; axis < kernel->outer.count + stage->axes.count; axis++) {
+        int64_t step = llabs(load->index.coef[axis]);
+        if (step && schedule_axis(kernel, stage, axis)->extent > 1 && (nearest < 0 || step < llabs(load->index.coef[nearest])))
+            nearest = axis;
+    }
+    return nearest < 0 ? 0 : schedule_sums(kernel, stage, nearest) ? 1 : -1;
+}
+
+/* Whether terms that follow each other lie side by side, rather than sums that do. */
+static bool terms_are_neighbours(const Kernel *kernel, const KStage *stage)
+{
+    int balance = 0;
+    for (int i = 0; i < stage->body_count; i++)
+        balance += stage->insts.items[i].op == K_load ? direction_of(kernel, stage, &stage->insts.items[i]) : 0;
+    return balance >= 0;
+}
+
+bool schedule_shares_terms(const Kernel *kernel, const KStage *stage, int64_t points)
+{
+    return schedule_joinable(stage) && schedule_terms(kernel, stage) >= 2 * GROUP_THREADS && points <= MOST_GROUPS_OF_SUMS &&
+           shared_sum_bytes(stage) <= MOST_SHARED;
+}
+
+int64_t schedule_pieces(int64_t wanted, int64_t terms, int64_t least_terms)
+{
+    int64_t most = terms / least_terms, pieces = wanted < most ? wanted : most;
+    return pieces >= FEW_PIECES ? pieces : 1;
+}
+
+static int64_t over(int64_t count, int64_t each)
+{
+    return (count + each - 1) / each;
+}
+
+/* Threads have sums that lie side by side; what follows each other in memory is shared out by a workgroup. */
+static Phase phase_of_stage(const Kernel *kernel, int number, int64_t lots)
+{
+    const KStage *stage = &kernel->stages.items[number];
+    bool locals = schedule_has_locals(kernel);
+    int64_t points = locals ? lots * schedule_own_points(kernel, stage) : schedule_count(kernel, stage, 0, schedule_shares_out);
+    int64_t terms = schedule_terms(kernel, stage), pieces = 1;
+    bool columns = points >= FEW_POINTS && !terms_are_neighbours(kernel, stage);
+    bool shares = points && !columns && schedule_shares_terms(kernel, stage, points);
+    if (points && schedule_joinable(stage) && columns)
+        pieces = schedule_pieces(MANY_THREADS / points, terms, THREAD_TERMS);
+    else if (shares)
+        pieces = schedule_pieces(MANY_GROUPS / points, terms, GROUP_TERMS);
+    return (Phase){.kind = shares ? PHASE_SUMS : PHASE_POINTS,
+                   .stage = number,
+                   .points = points,
+                   .pieces = pieces,
+                   .groups = shares ? points * pieces : over(points * pieces, GROUP_THREADS),
+                   .threads = GROUP_THREADS};
+}
+
+static Phase phase_that_joins(const Kernel *kernel, const Phase *before, int64_t points)
+{
+    const KStage *stage = &kernel->stages.items[before->stage];
+    bool shares = before->pieces >= 2 * GROUP_THREADS && shared_sum_bytes(stage) <= MOST_SHARED;
+    return (Phase){.kind = shares ? PHASE_SUMS : PHASE_POINTS,
+                   .stage = before->stage,
+                   .points = points,
+                   .pieces = before->pieces,
+                   .joins = true,
+                   .groups = shares ? points : over(points, GROUP_THREADS),
+                   .threads = GROUP_THREADS};
+}
+
+/* ---- schedules ---- */
+
+/* Outer points that additions do not name follow each other. */
+static int64_t most_lots(const Kernel *kernel)
+{
+    for (int i = 0; i < kernel->stages.count; i++)
+        for (int axis = 0; axis < kernel->outer.count; axis++)
+            if (!schedule_shares_out(kernel, &kernel->stages.items[i], axis))
+                return 1;
+    return kernel_points(kernel);
+}
+
+/* A workgroup for each outer point, if they are many or need little. */
+static bool suits_rows(const Kernel *kernel)
+{
+    int64_t work = 0, lots = kernel_points(kernel);
+    for (int i = 0; i < kernel->stages.count; i++) {
+        const KStage *stage = &kernel->stages.items[i];
+        int64_t points = 1;
+        for (int k = 0; k < stage->axes.count; k++)
+            points *= stage->axes.items[k].extent;
+        work += points;
+    }
+    return fits_shared(kernel) && most_lots(kernel) == lots && (lots >= MANY_LOTS || work <= LITTLE_WORK);
+}
+
+static void choose_lots(const Kernel *kernel, Schedule *schedule)
+{
+    int64_t points = kernel_points(kernel), fit = points;
+    if (schedule_has_locals(kernel)) {
+        schedule->lot_bytes = (all_local_bytes(kernel) + 63) / 64 * 64;
+        fit = MOST_LOCALS / (schedule->lot_bytes + 1);
+        int64_t most = most_lots(kernel);
+        fit = fit < 1 ? 1 : fit < most ? fit : most;
+    }
+    schedule->lots = fit;
+    schedule->turns = fit ? over(points, fit) : 0;
+    schedule->pieces_at = schedule->lot_bytes * schedule->lots;
+}
+
+static void add_stage(Arena *arena, const Device *device, const Kernel *kernel, int number, Schedule *schedule)
+{
+    const KStage *stage = &kernel->stages.items[number];
+    Phase phase;
+    if (!tiles_choose(device, kernel, number, schedule->lots, &phase))
+        phase = phase_of_stage(kernel, number, schedule->lots);
+    list_push(arena, &schedule->phases, phase);
+    if (phase.pieces == 1)
+        return;
+    int64_t points = schedule->lots * schedule_own_points(kernel, stage);
+    list_push(arena, &schedule->phases, phase_that_joins(kernel, &phase, points));
+    int64_t end = schedule->pieces_at + stage->accs.count * schedule_piece_bytes(&phase, points);
+    schedule->scratch_bytes = end > schedule->scratch_bytes ? end : schedule->scratch_bytes;
+}
+
+int64_t schedule_piece_bytes(const Phase *phase, int64_t points)
+{
+    return (phase->pieces * points * 8 + 63) / 64 * 64;
+}
+
+const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel *kernel)
+{
+    Schedule *schedule = arena_new_of(arena, Schedule);
+    *schedule = (Schedule){.turns = 1};
+    if (schedule_has_locals(kernel) && suits_rows(kernel)) {
+        int64_t points = kernel_points(kernel);
+        Phase rows = {
+            .kind = PHASE_ROWS, .stage = -1, .points = points, .pieces = 1, .groups = points, .threads = GROUP_THREADS};
+        list_push(arena, &schedule->phases, rows);
+        return schedule;
+    }
+    choose_lots(kernel, schedule);
+    schedule->scratch_bytes = schedule->pieces_at;
+    for (int i = 0; i < kernel->stages.count; i++)
+        add_stage(arena, device, kernel, i, schedule);
+    return schedule;
+}

@@ -1,0 +1,68 @@
+/* How a kernel is shared out: its phases, each a shader, one behind the other (schedule.c).
+ *
+ *   kernel  outer a0:64  stage 0: 8 sums of 3,136 into a local     one phase of rows        64 workgroups, or
+ *                        stage 1: 25,088 points that read it       a phase of sums          512 workgroups
+ *                                                                  and one of points        1.6 million threads
+ *
+ * Shaders have these numbers at hand: `lot`, which of the outer points of a turn it is, and a0, a1.., the point. */
+#ifndef CM_BACKENDS_VULKAN_SCHEDULE_H
+#define CM_BACKENDS_VULKAN_SCHEDULE_H
+
+#include "backends/vulkan/vulkan_internal.h"
+
+enum {
+    GROUP_THREADS = 64,  /* threads of a workgroup: half of what every device can have */
+    MOST_SHARED = 16384, /* bytes of shared memory that every device has */
+};
+
+typedef enum PhaseKind {
+    PHASE_POINTS,   /* a thread for each point of a stage's map axes */
+    PHASE_SUMS,     /* a workgroup for each point, whose threads share out the points of the reduction */
+    PHASE_TILES,    /* a workgroup for each tile of a contraction's results (tiles.c) */
+    PHASE_MATRICES, /* the same, with cooperative matrices */
+    PHASE_ROWS,     /* a workgroup for each point of the outer axes, for all stages: locals lie in shared memory */
+} PhaseKind;
+
+struct Phase {
+    PhaseKind kind;
+    int stage;      /* but of ROWS */
+    int64_t points; /* of a turn: of the stage, tiles of them, or rows */
+    int64_t pieces; /* of each sum; each has a thread or workgroup of its own, and what it comes to lies in scratch */
+    bool joins;     /* the pieces that the phase before has made */
+    int64_t groups; /* workgroups of a dispatch */
+    int threads;    /* of a workgroup */
+};
+
+struct Schedule {
+    LIST(Phase) phases;
+    int64_t lots;      /* outer points that the phases go through at once */
+    int64_t turns;     /* so often, until they have gone through all */
+    int64_t lot_bytes; /* of the locals of an outer point, in scratch; 0: they are shared, or there are none */
+    int64_t pieces_at; /* in scratch, where what pieces come to lies: [accumulator][piece][point] */
+    int64_t scratch_bytes;
+};
+
+const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel *kernel);
+/* A stage by tiles, if it is a contraction and large enough (tiles.c). */
+bool tiles_choose(const Device *device, const Kernel *kernel, int stage, int64_t lots, Phase *phase);
+
+/* ---- what phases and their printers ask ---- */
+
+const KAxis *schedule_axis(const Kernel *kernel, const KStage *stage, int axis);
+typedef bool AxisTest(const Kernel *kernel, const KStage *stage, int axis);
+AxisTest schedule_shares_out; /* its points may be computed at the same time */
+AxisTest schedule_sums;       /* it is reduced */
+/* The points of the axes from `first` on that are wanted. */
+int64_t schedule_count(const Kernel *kernel, const KStage *stage, int first, AxisTest *wanted);
+int64_t schedule_terms(const Kernel *kernel, const KStage *stage);      /* of each sum */
+int64_t schedule_own_points(const Kernel *kernel, const KStage *stage); /* for each outer point */
+bool schedule_has_locals(const Kernel *kernel);
+int64_t schedule_local_bytes(const KBuffer *buffer);
+bool schedule_joinable(const KStage *stage); /* it has sums that can be made in pieces */
+/* Whether the threads of a workgroup share out each sum of a stage that has so many points. */
+bool schedule_shares_terms(const Kernel *kernel, const KStage *stage, int64_t points);
+/* As many as are wanted, if each has so many terms. */
+int64_t schedule_pieces(int64_t wanted, int64_t terms, int64_t least_terms);
+int64_t schedule_piece_bytes(const Phase *phase, int64_t points); /* of one accumulator, for so many points */
+
+#endif

@@ -1,0 +1,112 @@
+/* Sums that the threads of a workgroup share out, and sums that are made in pieces. */
+#include "backends/vulkan/glsl.h"
+
+#include <stdio.h>
+
+/* ---- shared out ---- */
+
+void sums_print_shared(GlslPrinter *printer, int number)
+{
+    const KStage *stage = &printer->kernel->stages.items[number];
+    for (int i = 0; i < stage->accs.count; i++)
+        glsl_line(printer, "shared %s t%d_%d[%d];", glsl_acc_type(&stage->accs.items[i]), number, i, GROUP_THREADS);
+}
+
+/* Whether subgroups fold it: their maximum is not ours where there are nan, and not all of them know i64. */
+static bool subgroups_fold(const GlslPrinter *printer, const KAcc *acc)
+{
+    bool sums = acc->combine == K_SUM || acc->combine == K_PROD;
+    return printer->device->subgroups_fold && acc->dtype != DT_i64 && (sums || !dtype_is_float(acc->dtype));
+}
+
+/* The first thread of each subgroup has what all of it have, and writes it to a place of its own. */
+static void print_fold_by_subgroups(GlslPrinter *printer, const KAcc *acc, int number, int i)
+{
+    static const char *const names[] = {
+        [K_SUM] = "subgroupAdd", [K_PROD] = "subgroupMul", [K_MAX] = "subgroupMax", [K_MIN] = "subgroupMin"};
+    char into[16], value[48];
+    glsl_line(printer, "s%d = %s(s%d);", i, names[acc->combine], i);
+    glsl_line(printer, "if (subgroupElect())");
+    glsl_line(printer, "  t%d_%d[gl_SubgroupID] = s%d;", number, i, i);
+    glsl_line(printer, "barrier();");
+    glsl_open(printer, "if (thread == 0)");
+    glsl_line(printer, "s%d = t%d_%d[0];", i, number, i);
+    glsl_open(printer, "for (int part = 1; part < int(gl_NumSubgroups); part++)");
+    snprintf(into, sizeof into, "s%d", i);
+    snprintf(value, sizeof value, "t%d_%d[part]", number, i);
+    glsl_combine(printer, acc, into, value);
+    glsl_close(printer);
+    glsl_close(printer);
+}
+
+/* Halves are added to halves. */
+static void print_fold_by_halves(GlslPrinter *printer, const KAcc *acc, int number, int i)
+{
+    char into[48], value[64];
+    snprintf(into, sizeof into, "t%d_%d[thread]", number, i);
+    glsl_line(printer, "%s = s%d;", into, i);
+    for (int half = GROUP_THREADS / 2; half; half /= 2) {
+        glsl_line(printer, "barrier();");
+        snprintf(value, sizeof value, "t%d_%d[thread + %d]", number, i, half);
+        glsl_open(printer, "if (thread < %d)", half);
+        glsl_combine(printer, acc, into, value);
+        glsl_close(printer);
+    }
+    glsl_line(printer, "if (thread == 0)");
+    glsl_line(printer, "  s%d = t%d_%d[0];", i, number, i);
+}
+
+/* Each thread has its part of the terms, or of the pieces; then theirs are put together, in an order that kernel and device
+ * determine. */
+void sums_print(GlslPrinter *printer, int number)
+{
+    const Kernel *kernel = printer->kernel;
+    const KStage *stage = &kernel->stages.items[number];
+    glsl_identities(printer, stage);
+    if (printer->phase->joins) {
+        glsl_loop(printer, "piece", "thread", printer->phase->pieces, GROUP_THREADS);
+        sums_accumulate_pieces(printer, stage);
+    } else {
+        glsl_loop_of_piece(printer, "term", schedule_terms(kernel, stage), "thread", GROUP_THREADS);
+        glsl_digits(printer, stage, 0, schedule_sums, "term");
+        glsl_accumulate(printer, stage);
+    }
+    glsl_close(printer);
+    glsl_line(printer, "barrier();");
+    for (int i = 0; i < stage->accs.count; i++) {
+        const KAcc *acc = &stage->accs.items[i];
+        (subgroups_fold(printer, acc) ? print_fold_by_subgroups : print_fold_by_halves)(printer, acc, number, i);
+    }
+    glsl_open(printer, "if (thread == 0)");
+    glsl_finish(printer, stage);
+    glsl_close(printer);
+}
+
+/* ---- in pieces ---- */
+
+/* Where what `piece` of `point` came to lies, in elements from the window on: points are neighbours. */
+static const char *place_of_piece(GlslPrinter *printer, const KStage *stage, int i)
+{
+    const Schedule *schedule = printer->schedule;
+    int64_t points = schedule->lots * schedule_own_points(printer->kernel, stage);
+    int64_t first = schedule->pieces_at + i * schedule_piece_bytes(printer->phase, points);
+    return arena_printf(printer->arena, "(%s + %lld) / %d + piece * %lld + point", glsl_scratch_base(printer), (long long)first,
+                        dtype_size(kacc_kept(&stage->accs.items[i])), (long long)points);
+}
+
+void sums_accumulate_pieces(GlslPrinter *printer, const KStage *stage)
+{
+    for (int i = 0; i < stage->accs.count; i++) {
+        const char *into = arena_printf(printer->arena, "s%d", i);
+        const char *value = arena_printf(printer->arena, "get_%s_%d(%s)", dtype_name(kacc_kept(&stage->accs.items[i])),
+                                         glsl_scratch_window(printer), place_of_piece(printer, stage, i));
+        glsl_combine(printer, &stage->accs.items[i], into, value);
+    }
+}
+
+void sums_keep_pieces(GlslPrinter *printer, const KStage *stage)
+{
+    for (int i = 0; i < stage->accs.count; i++)
+        glsl_line(printer, "put_%s_%d(%s, s%d);", dtype_name(kacc_kept(&stage->accs.items[i])), glsl_scratch_window(printer),
+                  place_of_piece(printer, stage, i), i);
+}
