@@ -48,15 +48,15 @@ void control_print(const Device *device, ControlKind kind, const unsigned char *
     int windows = windows_count(window, gate ? (int)GATE_ARGS : (int)COPY_ARGS);
     Prelude prelude = {.windows = windows, .row = gate ? (int)GATE_ROW : (int)COPY_ROW};
     glsl_prelude(device, &prelude, out);
-    text_printf(out, "layout(local_size_x = %d) in;\n", GROUP_THREADS);
+    text_printf(out, "layout(local_size_x = %d) in;\n", POINT_THREADS);
     if (gate) {
         int control = window[GATE_ARG_CONTROL], condition = window[GATE_ARG_CONDITION];
         text_printf(out, gate_text, GATE_MODE, GATE_SLOTS, GATE_SLOT_COUNT, GATE_CONDITION, control, GATE_OUTER, GATE_IF,
-                    condition, GATE_UNLESS, condition, GATE_WHILE_BELOW, condition, control, GATE_OWN, GROUP_THREADS,
+                    condition, GATE_UNLESS, condition, GATE_WHILE_BELOW, condition, control, GATE_OWN, POINT_THREADS,
                     SLOT_WORDS, control, control);
     } else {
         int from = window[COPY_ARG_FROM], to = window[COPY_ARG_TO];
-        text_printf(out, copy_text, GROUP_THREADS, COPY_COUNT, COPY_RANK, COPY_DIMS, COPY_DIMS + 1, COPY_FROM, COPY_TO,
+        text_printf(out, copy_text, POINT_THREADS, COPY_COUNT, COPY_RANK, COPY_DIMS, COPY_DIMS + 1, COPY_FROM, COPY_TO,
                     COPY_UNIT, COPY_ZERO, to, from, to, from, to, from);
     }
 }

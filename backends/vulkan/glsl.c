@@ -384,9 +384,12 @@ static void print_place(GlslPrinter *printer, const KStage *stage, const char *n
 static void print_points(GlslPrinter *printer)
 {
     const KStage *stage = &printer->kernel->stages.items[printer->phase->stage];
-    glsl_line(printer, "int number = group * %d + thread;", GROUP_THREADS);
+    const Phase *phase = printer->phase;
+    glsl_loop(printer, "i", "0", phase->each, 1);
+    glsl_line(printer, "int number = (group * %d + i) * %d + thread;", phase->each, phase->threads);
     print_place(printer, stage, "number");
-    (printer->phase->pieces > 1 ? print_piece : print_point)(printer, stage);
+    (phase->pieces > 1 ? print_piece : print_point)(printer, stage);
+    glsl_close(printer);
 }
 
 static void print_sums(GlslPrinter *printer)

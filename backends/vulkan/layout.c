@@ -109,7 +109,7 @@ static int intern_windows(Laying *laying, const Windows *windows)
     return layout->windows.count - 1;
 }
 
-static Phase control_phase = {PHASE_POINTS, .stage = -1, .points = 1, .pieces = 1, .groups = 1, .threads = GROUP_THREADS};
+static Phase control_phase = {PHASE_POINTS, .stage = -1, .points = 1, .pieces = 1, .groups = 1, .threads = POINT_THREADS};
 static const Schedule control_schedule = {.phases = {&control_phase, 1, 1}, .lots = 1, .turns = 1};
 
 /* Of a kernel of the plan, or, below 0, of control flow. */
@@ -271,7 +271,7 @@ static Dispatch lay_copy(Laying *laying, Range to, Range from, bool zero, const 
     place_windows(laying, laying->plan->name, ranges, COPY_ARGS, &windows, window);
     Dispatch dispatch = {.row = begin_row(laying, COPY_ROW), .windows = intern_windows(laying, &windows), .slot = -1};
     dispatch.shaders = intern_shaders(laying, -1, CONTROL_COPY, window, COPY_ARGS);
-    dispatch.groups = (shape->count + GROUP_THREADS - 1) / GROUP_THREADS;
+    dispatch.groups = (shape->count + POINT_THREADS - 1) / POINT_THREADS;
     uint32_t row[COPY_ROW] = {[COPY_ZERO] = zero, [COPY_UNIT] = shape->unit, [COPY_RANK] = (uint32_t)shape->rank};
     row[COPY_FROM] = place_in(&windows, window[COPY_ARG_FROM], from.first, shape->unit / 8);
     row[COPY_TO] = place_in(&windows, window[COPY_ARG_TO], to.first, shape->unit / 8);

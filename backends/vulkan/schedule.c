@@ -20,7 +20,9 @@ enum {
     MANY_THREADS = 1 << 15, /* threads that have a sum or a piece of one each, and */
     THREAD_TERMS = 32,      /* terms that each should have at least */
     FEW_POINTS = 16,        /* neighbours read together: less than a quarter of a workgroup is too few */
-    FEW_PIECES = 4,         /* fewer are not worth another phase */
+    MANY_POINTS = 1 << 18,  /* so many keep a device at work though threads have several */
+    POINTS_EACH = 4,
+    FEW_PIECES = 4, /* fewer are not worth another phase */
     MOST_GROUPS_OF_SUMS = 1 << 14,
 };
 
@@ -164,6 +166,13 @@ static int64_t over(int64_t count, int64_t each)
     return (count + each - 1) / each;
 }
 
+static void share_points(Phase *phase, int64_t points)
+{
+    phase->threads = POINT_THREADS;
+    phase->each = points >= MANY_POINTS ? POINTS_EACH : 1;
+    phase->groups = over(points, phase->threads * phase->each);
+}
+
 /* Threads have sums that lie side by side; what follows each other in memory is shared out by a workgroup. */
 static Phase phase_of_stage(const Kernel *kernel, int number, int64_t lots)
 {
@@ -177,25 +186,31 @@ static Phase phase_of_stage(const Kernel *kernel, int number, int64_t lots)
         pieces = schedule_pieces(MANY_THREADS / points, terms, THREAD_TERMS);
     else if (shares)
         pieces = schedule_pieces(MANY_GROUPS / points, terms, GROUP_TERMS);
-    return (Phase){.kind = shares ? PHASE_SUMS : PHASE_POINTS,
+    Phase phase = {.kind = shares ? PHASE_SUMS : PHASE_POINTS,
                    .stage = number,
                    .points = points,
                    .pieces = pieces,
-                   .groups = shares ? points * pieces : over(points * pieces, GROUP_THREADS),
+                   .groups = points * pieces,
                    .threads = GROUP_THREADS};
+    if (!shares)
+        share_points(&phase, points * pieces);
+    return phase;
 }
 
 static Phase phase_that_joins(const Kernel *kernel, const Phase *before, int64_t points)
 {
     const KStage *stage = &kernel->stages.items[before->stage];
     bool shares = before->pieces >= 2 * GROUP_THREADS && shared_sum_bytes(stage) <= MOST_SHARED;
-    return (Phase){.kind = shares ? PHASE_SUMS : PHASE_POINTS,
+    Phase phase = {.kind = shares ? PHASE_SUMS : PHASE_POINTS,
                    .stage = before->stage,
                    .points = points,
                    .pieces = before->pieces,
                    .joins = true,
-                   .groups = shares ? points : over(points, GROUP_THREADS),
+                   .groups = points,
                    .threads = GROUP_THREADS};
+    if (!shares)
+        share_points(&phase, points);
+    return phase;
 }
 
 /* ---- schedules ---- */

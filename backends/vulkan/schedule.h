@@ -11,7 +11,8 @@
 #include "backends/vulkan/vulkan_internal.h"
 
 enum {
-    GROUP_THREADS = 64,  /* threads of a workgroup: half of what every device can have */
+    GROUP_THREADS = 64,  /* threads of a workgroup that works together */
+    POINT_THREADS = 128, /* of one whose threads do not: as many as every device can have */
     MOST_SHARED = 16384, /* bytes of shared memory that every device has */
 };
 
@@ -31,6 +32,7 @@ struct Phase {
     bool joins;     /* the pieces that the phase before has made */
     int64_t groups; /* workgroups of a dispatch */
     int threads;    /* of a workgroup */
+    int each;       /* POINTS: so many for a thread, each a workgroup's width behind the one before */
 };
 
 struct Schedule {
