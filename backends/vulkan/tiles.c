@@ -83,10 +83,12 @@ static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, in
     tiles->n = count_points(kernel, tiles->stage, roles->n, roles->n_count);
     tiles->k = count_points(kernel, tiles->stage, roles->k, roles->k_count);
     tiles->batch = count_points(kernel, tiles->stage, roles->batch, roles->batch_count) * lots;
+    if (!is_fit(tiles))
+        return false;
     if (!matrices_fit(device, tiles))
         numbers_suit(tiles);
     choose_size(tiles);
-    return is_fit(tiles);
+    return true;
 }
 
 bool tiles_choose(const Device *device, const Kernel *kernel, int stage, int64_t lots, Phase *phase)
