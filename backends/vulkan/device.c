@@ -5,7 +5,7 @@
  * f64, no i64, no clock, windows of 128 MiB, memory that the host does not see; CM_VULKAN_WINDOW=BYTES, windows of no more than
  * that.  CM_VULKAN_VALIDATE=1 switches the Khronos validation layer on, hazards of memory included; its messages go to the
  * context's log, and each makes the run fail that it came from. */
-#include "backends/vulkan/vulkan_internal.h"
+#include "backends/vulkan/schedule.h"
 
 #include "base/cache.h"
 
@@ -401,6 +401,7 @@ const char *device_others(Arena *arena, const Device *device)
 const char *device_open(Arena *arena, Device *device)
 {
     device->is_minimal = is_set("CM_VULKAN_MINIMUM");
+    device->sizes = &schedule_sizes;
     const char *reason = open_instance(arena, device);
     if (!reason)
         reason = choose_physical(arena, device);

@@ -404,7 +404,7 @@ static void print_row_stage(GlslPrinter *printer, int number)
     const Kernel *kernel = printer->kernel;
     const KStage *stage = &kernel->stages.items[number];
     int64_t points = schedule_own_points(kernel, stage);
-    bool sums = points < GROUP_THREADS / 4 && schedule_shares_terms(kernel, stage, points);
+    bool sums = points < GROUP_THREADS / 4 && schedule_shares_terms(printer->device, kernel, stage, points);
     glsl_loop(printer, "point", sums ? "0" : "thread", points, sums ? 1 : GROUP_THREADS);
     glsl_digits(printer, stage, kernel->outer.count, schedule_shares_out, "point");
     if (sums)

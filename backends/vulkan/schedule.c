@@ -11,19 +11,26 @@
 
 #include <stdlib.h>
 
+const Sizes schedule_sizes = {
+    .many_lots = 1024,
+    .little_work = 4096,
+    .most_locals = 4 << 20,
+    .shared_terms = 2 * GROUP_THREADS,
+    .many_groups = 512,
+    .group_terms = 512,
+    .many_threads = 1 << 15,
+    .thread_terms = 32,
+    .few_points = 16,
+    .many_tiles = 128,
+    .tile_terms = 256,
+    .tile_work = 1 << 15,
+    .many_points = 1 << 18,
+};
+
 enum {
-    MANY_LOTS = 1024,       /* outer points that keep a device at work with a workgroup each */
-    LITTLE_WORK = 4096,     /* points of all stages together that one workgroup goes through soon enough */
-    MOST_LOCALS = 4 << 20,  /* bytes of scratch for locals, unless those of a single point are longer */
-    MANY_GROUPS = 512,      /* workgroups that share out sums, and */
-    GROUP_TERMS = 512,      /* terms that each should have at least */
-    MANY_THREADS = 1 << 15, /* threads that have a sum or a piece of one each, and */
-    THREAD_TERMS = 32,      /* terms that each should have at least */
-    FEW_POINTS = 16,        /* neighbours read together: less than a quarter of a workgroup is too few */
-    MANY_POINTS = 1 << 18,  /* so many keep a device at work though threads have several */
-    POINTS_EACH = 4,
-    FEW_PIECES = 4, /* fewer are not worth another phase */
-    MOST_GROUPS_OF_SUMS = 1 << 14,
+    MOST_SUMS = 1 << 14, /* of which each has a workgroup */
+    FEW_PIECES = 4,      /* fewer are not worth another phase */
+    POINTS_EACH = 4,     /* of a thread, if points are many */
 };
 
 /* ---- what a kernel is made of ---- */
@@ -149,9 +156,9 @@ static bool terms_are_neighbours(const Kernel *kernel, const KStage *stage)
     return balance >= 0;
 }
 
-bool schedule_shares_terms(const Kernel *kernel, const KStage *stage, int64_t points)
+bool schedule_shares_terms(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points)
 {
-    return schedule_joinable(stage) && schedule_terms(kernel, stage) >= 2 * GROUP_THREADS && points <= MOST_GROUPS_OF_SUMS &&
+    return schedule_joinable(stage) && schedule_terms(kernel, stage) >= device->sizes->shared_terms && points <= MOST_SUMS &&
            shared_sum_bytes(stage) <= MOST_SHARED;
 }
 
@@ -166,26 +173,27 @@ static int64_t over(int64_t count, int64_t each)
     return (count + each - 1) / each;
 }
 
-static void share_points(Phase *phase, int64_t points)
+static void share_points(const Device *device, Phase *phase, int64_t points)
 {
     phase->threads = POINT_THREADS;
-    phase->each = points >= MANY_POINTS ? POINTS_EACH : 1;
+    phase->each = points >= device->sizes->many_points ? POINTS_EACH : 1;
     phase->groups = over(points, phase->threads * phase->each);
 }
 
 /* Threads have sums that lie side by side; what follows each other in memory is shared out by a workgroup. */
-static Phase phase_of_stage(const Kernel *kernel, int number, int64_t lots)
+static Phase phase_of_stage(const Device *device, const Kernel *kernel, int number, int64_t lots)
 {
+    const Sizes *sizes = device->sizes;
     const KStage *stage = &kernel->stages.items[number];
     bool locals = schedule_has_locals(kernel);
     int64_t points = locals ? lots * schedule_own_points(kernel, stage) : schedule_count(kernel, stage, 0, schedule_shares_out);
     int64_t terms = schedule_terms(kernel, stage), pieces = 1;
-    bool columns = points >= FEW_POINTS && !terms_are_neighbours(kernel, stage);
-    bool shares = points && !columns && schedule_shares_terms(kernel, stage, points);
+    bool columns = points >= sizes->few_points && !terms_are_neighbours(kernel, stage);
+    bool shares = points && !columns && schedule_shares_terms(device, kernel, stage, points);
     if (points && schedule_joinable(stage) && columns)
-        pieces = schedule_pieces(MANY_THREADS / points, terms, THREAD_TERMS);
+        pieces = schedule_pieces(sizes->many_threads / points, terms, sizes->thread_terms);
     else if (shares)
-        pieces = schedule_pieces(MANY_GROUPS / points, terms, GROUP_TERMS);
+        pieces = schedule_pieces(sizes->many_groups / points, terms, sizes->group_terms);
     Phase phase = {.kind = shares ? PHASE_SUMS : PHASE_POINTS,
                    .stage = number,
                    .points = points,
@@ -193,14 +201,14 @@ static Phase phase_of_stage(const Kernel *kernel, int number, int64_t lots)
                    .groups = points * pieces,
                    .threads = GROUP_THREADS};
     if (!shares)
-        share_points(&phase, points * pieces);
+        share_points(device, &phase, points * pieces);
     return phase;
 }
 
-static Phase phase_that_joins(const Kernel *kernel, const Phase *before, int64_t points)
+static Phase phase_that_joins(const Device *device, const Kernel *kernel, const Phase *before, int64_t points)
 {
     const KStage *stage = &kernel->stages.items[before->stage];
-    bool shares = before->pieces >= 2 * GROUP_THREADS && shared_sum_bytes(stage) <= MOST_SHARED;
+    bool shares = before->pieces >= device->sizes->shared_terms && shared_sum_bytes(stage) <= MOST_SHARED;
     Phase phase = {.kind = shares ? PHASE_SUMS : PHASE_POINTS,
                    .stage = before->stage,
                    .points = points,
@@ -209,7 +217,7 @@ static Phase phase_that_joins(const Kernel *kernel, const Phase *before, int64_t
                    .groups = points,
                    .threads = GROUP_THREADS};
     if (!shares)
-        share_points(&phase, points);
+        share_points(device, &phase, points);
     return phase;
 }
 
@@ -226,7 +234,7 @@ static int64_t most_lots(const Kernel *kernel)
 }
 
 /* A workgroup for each outer point, if they are many or need little. */
-static bool suits_rows(const Kernel *kernel)
+static bool suits_rows(const Device *device, const Kernel *kernel)
 {
     int64_t work = 0, lots = kernel_points(kernel);
     for (int i = 0; i < kernel->stages.count; i++) {
@@ -236,15 +244,16 @@ static bool suits_rows(const Kernel *kernel)
             points *= stage->axes.items[k].extent;
         work += points;
     }
-    return fits_shared(kernel) && most_lots(kernel) == lots && (lots >= MANY_LOTS || work <= LITTLE_WORK);
+    return fits_shared(kernel) && most_lots(kernel) == lots &&
+           (lots >= device->sizes->many_lots || work <= device->sizes->little_work);
 }
 
-static void choose_lots(const Kernel *kernel, Schedule *schedule)
+static void choose_lots(const Device *device, const Kernel *kernel, Schedule *schedule)
 {
     int64_t points = kernel_points(kernel), fit = points;
     if (schedule_has_locals(kernel)) {
         schedule->lot_bytes = (all_local_bytes(kernel) + 63) / 64 * 64;
-        fit = MOST_LOCALS / (schedule->lot_bytes + 1);
+        fit = device->sizes->most_locals / (schedule->lot_bytes + 1);
         int64_t most = most_lots(kernel);
         fit = fit < 1 ? 1 : fit < most ? fit : most;
     }
@@ -258,12 +267,12 @@ static void add_stage(Arena *arena, const Device *device, const Kernel *kernel, 
     const KStage *stage = &kernel->stages.items[number];
     Phase phase;
     if (!tiles_choose(device, kernel, number, schedule->lots, &phase))
-        phase = phase_of_stage(kernel, number, schedule->lots);
+        phase = phase_of_stage(device, kernel, number, schedule->lots);
     list_push(arena, &schedule->phases, phase);
     if (phase.pieces == 1)
         return;
     int64_t points = schedule->lots * schedule_own_points(kernel, stage);
-    list_push(arena, &schedule->phases, phase_that_joins(kernel, &phase, points));
+    list_push(arena, &schedule->phases, phase_that_joins(device, kernel, &phase, points));
     int64_t end = schedule->pieces_at + stage->accs.count * schedule_piece_bytes(&phase, points);
     schedule->scratch_bytes = end > schedule->scratch_bytes ? end : schedule->scratch_bytes;
 }
@@ -277,14 +286,14 @@ const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel
 {
     Schedule *schedule = arena_new_of(arena, Schedule);
     *schedule = (Schedule){.turns = 1};
-    if (schedule_has_locals(kernel) && suits_rows(kernel)) {
+    if (schedule_has_locals(kernel) && suits_rows(device, kernel)) {
         int64_t points = kernel_points(kernel);
         Phase rows = {
             .kind = PHASE_ROWS, .stage = -1, .points = points, .pieces = 1, .groups = points, .threads = GROUP_THREADS};
         list_push(arena, &schedule->phases, rows);
         return schedule;
     }
-    choose_lots(kernel, schedule);
+    choose_lots(device, kernel, schedule);
     schedule->scratch_bytes = schedule->pieces_at;
     for (int i = 0; i < kernel->stages.count; i++)
         add_stage(arena, device, kernel, i, schedule);

@@ -16,6 +16,24 @@ enum {
     MOST_SHARED = 16384, /* bytes of shared memory that every device has */
 };
 
+/* What it takes to keep a device at work, and what is worth a phase.  Tests have smaller ones. */
+struct Sizes {
+    int64_t many_lots;    /* outer points that keep a device at work with a workgroup each */
+    int64_t little_work;  /* points of all stages together that one workgroup goes through soon enough */
+    int64_t most_locals;  /* bytes of scratch for locals, unless those of a single point are longer */
+    int64_t shared_terms; /* of a sum that the threads of a workgroup share out, at least */
+    int64_t many_groups;  /* workgroups that share out sums, and */
+    int64_t group_terms;  /* terms that each should have at least, if sums are made in pieces */
+    int64_t many_threads; /* threads that have a sum or a piece of one each, and */
+    int64_t thread_terms; /* terms that each should have at least */
+    int64_t few_points;   /* neighbours read together: fewer are too few for a thread each */
+    int64_t many_tiles;   /* of contractions; where there are fewer, sums are made in pieces, or tiles are smaller */
+    int64_t tile_terms;   /* terms of a piece, at least */
+    int64_t tile_work;    /* multiplications that are worth tiles */
+    int64_t many_points;  /* so many keep a device at work though threads have several */
+};
+extern const Sizes schedule_sizes;
+
 typedef enum PhaseKind {
     PHASE_POINTS,   /* a thread for each point of a stage's map axes */
     PHASE_SUMS,     /* a workgroup for each point, whose threads share out the points of the reduction */
@@ -62,7 +80,7 @@ bool schedule_has_locals(const Kernel *kernel);
 int64_t schedule_local_bytes(const KBuffer *buffer);
 bool schedule_joinable(const KStage *stage); /* it has sums that can be made in pieces */
 /* Whether the threads of a workgroup share out each sum of a stage that has so many points. */
-bool schedule_shares_terms(const Kernel *kernel, const KStage *stage, int64_t points);
+bool schedule_shares_terms(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points);
 /* As many as are wanted, if each has so many terms. */
 int64_t schedule_pieces(int64_t wanted, int64_t terms, int64_t least_terms);
 int64_t schedule_piece_bytes(const Phase *phase, int64_t points); /* of one accumulator, for so many points */

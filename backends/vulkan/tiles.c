@@ -9,12 +9,6 @@
  * The order of every sum is that of k; where tiles are few and sums long, in pieces of k (schedule.c). */
 #include "backends/vulkan/tiles.h"
 
-enum {
-    MANY_TILES = 128,   /* keep a device at work; where there are fewer, sums are made in pieces, or tiles are smaller */
-    MIN_WORK = 1 << 15, /* multiplications */
-    PIECE_TERMS = 256,  /* terms of a piece, at least */
-};
-
 /* ---- choosing ---- */
 
 static int64_t count_points(const Kernel *kernel, const KStage *stage, const int *axes, int count)
@@ -44,24 +38,25 @@ static int units_along(int64_t extent, int unit, int most)
     return units;
 }
 
-static int64_t pieces_for(const Tiles *tiles)
+static int64_t pieces_for(const Sizes *sizes, const Tiles *tiles)
 {
-    return schedule_pieces(tiles_along(MANY_TILES, (int)tile_count(tiles)), tiles->k, PIECE_TERMS);
+    return schedule_pieces((sizes->many_tiles + tile_count(tiles) - 1) / tile_count(tiles), tiles->k, sizes->tile_terms);
 }
 
 /* Tiles as large as the results, but not so large that they are few. */
-static void choose_size(Tiles *tiles)
+static void choose_size(const Sizes *sizes, Tiles *tiles)
 {
     tiles->rows = units_along(tiles->m, tiles->unit_m, tiles->method->most_units);
     tiles->columns = units_along(tiles->n, tiles->unit_n, tiles->method->most_units);
-    while (tile_count(tiles) * pieces_for(tiles) < MANY_TILES && tiles->rows * tiles->columns > tiles->method->least_units)
+    while (tile_count(tiles) * pieces_for(sizes, tiles) < sizes->many_tiles &&
+           tiles->rows * tiles->columns > tiles->method->least_units)
         *(tiles->rows > tiles->columns ? &tiles->rows : &tiles->columns) /= 2;
-    tiles->pieces = pieces_for(tiles);
+    tiles->pieces = pieces_for(sizes, tiles);
     tiles->height = tiles->unit_m * tiles->rows;
     tiles->width = tiles->unit_n * tiles->columns;
 }
 
-static bool is_fit(const Tiles *tiles)
+static bool is_fit(const Sizes *sizes, const Tiles *tiles)
 {
     const KStage *stage = tiles->stage;
     const KAcc *acc = &stage->accs.items[0];
@@ -70,7 +65,7 @@ static bool is_fit(const Tiles *tiles)
     for (int i = 0; i < stage->stores.count; i++)
         if (stage->stores.items[i].add)
             return false;
-    return tiles->m * tiles->n * tiles->k * tiles->batch >= MIN_WORK;
+    return tiles->m * tiles->n * tiles->k * tiles->batch >= sizes->tile_work;
 }
 
 static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, int64_t lots, Tiles *tiles)
@@ -83,11 +78,11 @@ static bool tiles_plan(const Device *device, const Kernel *kernel, int stage, in
     tiles->n = count_points(kernel, tiles->stage, roles->n, roles->n_count);
     tiles->k = count_points(kernel, tiles->stage, roles->k, roles->k_count);
     tiles->batch = count_points(kernel, tiles->stage, roles->batch, roles->batch_count) * lots;
-    if (!is_fit(tiles))
+    if (!is_fit(device->sizes, tiles))
         return false;
     if (!matrices_fit(device, tiles))
         numbers_suit(tiles);
-    choose_size(tiles);
+    choose_size(device->sizes, tiles);
     return true;
 }
 

@@ -57,6 +57,8 @@ typedef struct Matrices {
     bool can_size;          /* a pipeline can say how large its subgroups are */
 } Matrices;
 
+typedef struct Sizes Sizes;
+
 struct Device {
     Arena *arena;
     DeviceOptions options;
@@ -72,6 +74,7 @@ struct Device {
     Matrices matrices;
     bool may_use[FEATURES]; /* if the device has them */
     double most_turns;      /* of loops of a thread, that the driver takes; 0: any number */
+    const Sizes *sizes;     /* that schedules go by (schedule.h) */
     bool is_minimal;        /* it pretends to have no more than every device must have */
     uint32_t clock_bits;    /* of timestamps of the queue; 0: it has none */
     VkDevice logical;

@@ -1,11 +1,13 @@
 /* Random programs: the interpreter, each pass, and unfused and fused machine code on several vector widths agree, on the
- * programs and on their derivatives.
+ * programs and on their derivatives; of some also shaders, on a device for which little is much.
  *
- * CM_RANDOM_PROGRAMS says how many (200), CM_RANDOM_SEED where to start.  A program that fails is printed, made smaller. */
+ * CM_RANDOM_PROGRAMS says how many (200), CM_RANDOM_SEED where to start, CM_RANDOM_VULKAN how many there are for each that
+ * Vulkan runs, too (6; 0: it runs none).  A program that fails is printed, made smaller. */
 #include "backends/cpu/cpu_internal.h"
 #include "passes/passes.h"
 #include "passes/rebuild.h"
 #include "tests/random/program.h"
+#include "tests/random/vulkan.h"
 #include "tests/unit/plan_run.h"
 
 #include <check.h>
@@ -25,6 +27,7 @@ typedef struct Subject {
     EvalTensor *wide, *declared; /* what the interpreter computes */
     bool *comparable;            /* by result: well-conditioned */
     double unit;
+    const Backend *backend;
     const char *cpu; /* null: this machine */
     int threads;
 } Subject;
@@ -169,6 +172,7 @@ static Subject subject_of(Arena *arena, const IrFunc *func, const EvalTensor *ar
                        .wide = interpret(arena, func, EVAL_wide, args),
                        .declared = interpret(arena, func, EVAL_declared, args),
                        .unit = unit,
+                       .backend = &backend_cpu,
                        .cpu = cpus[seed % 3],
                        .threads = 1 + seed / 3 % 2};
     find_comparable(&subject, seed);
@@ -205,6 +209,14 @@ static Plan *plan_of(const Subject *subject, bool no_fuse)
 static Device *open_device(const Subject *subject, Pool *pool)
 {
     Device *device;
+#ifdef CM_BACKEND_VULKAN
+    const char *reason;
+    if (subject->backend == &backend_vulkan) {
+        device = open_small_vulkan(subject->arena, pool, &reason);
+        ck_assert_msg(device != NULL, "%s", reason);
+        return device;
+    }
+#endif
     ck_assert_ptr_null(backend_cpu.open(subject->arena, &(DeviceOptions){.pool = pool}, &device));
     if (subject->cpu && strncmp(device->target.triple, "x86_64", 6) == 0) {
         device->target.cpu = subject->cpu;
@@ -236,13 +248,14 @@ static EvalTensor *run_code(const Subject *subject, bool no_fuse)
     Executable *executable;
     Instance *instance;
     CompileStats stats;
-    const char *reason = backend_cpu.compile(arena, device, plan_of(subject, no_fuse), &executable, &stats);
+    const Backend *backend = subject->backend;
+    const char *reason = backend->compile(arena, device, plan_of(subject, no_fuse), &executable, &stats);
     ck_assert_msg(!reason, "%s", reason);
-    ck_assert_ptr_null(backend_cpu.instantiate(arena, executable, &instance));
-    ck_assert_ptr_null(backend_cpu.run(arena, instance, inputs, outputs, NULL));
-    backend_cpu.discard(instance);
-    backend_cpu.release(executable);
-    backend_cpu.close(device);
+    ck_assert_ptr_null(backend->instantiate(arena, executable, &instance));
+    ck_assert_ptr_null(backend->run(arena, instance, inputs, outputs, NULL));
+    backend->discard(instance);
+    backend->release(executable);
+    backend->close(device);
     pool_free(pool);
     return read_results(subject, outputs);
 }
@@ -266,6 +279,7 @@ static Subject reduced(const Subject *subject, IrRef ref)
     ir_result(func, ref, NULL);
     pass_dce(module);
     Subject smaller = subject_of(subject->arena, func, subject->args, subject->unit, 0);
+    smaller.backend = subject->backend;
     smaller.cpu = subject->cpu;
     smaller.threads = subject->threads;
     return smaller;
@@ -291,8 +305,11 @@ static void check_code(const Subject *subject, const char *what, uint64_t seed)
         int wrong = wrong_result(subject, got);
         if (wrong < 0)
             continue;
+        const char *where = subject->backend != &backend_cpu ? subject->backend->name
+                            : subject->cpu                   ? subject->cpu
+                                                             : "this CPU";
         fprintf(stderr, "# %s of seed %llu, %s code on %s: wrong\n%s", what, (unsigned long long)seed,
-                no_fuse ? "unfused" : "fused", subject->cpu ? subject->cpu : "this CPU", smallest(subject, no_fuse));
+                no_fuse ? "unfused" : "fused", where, smallest(subject, no_fuse));
         ck_abort_msg("%s of seed %llu: result %d of %s code is wrong by %g", what, (unsigned long long)seed, wrong,
                      no_fuse ? "unfused" : "fused", error_of(&got[wrong], &subject->wide[wrong]));
     }
@@ -379,12 +396,24 @@ static void check_text(const RandomProgram *program, Arena *arena)
     ck_assert_str_eq(text, again);
 }
 
+static uint64_t number_of(const char *variable, uint64_t otherwise)
+{
+    const char *text = getenv(variable);
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
 static void check_subject(Arena *arena, const IrFunc *func, const EvalTensor *args, double unit, const char *what,
                           uint64_t seed)
 {
     Subject subject = subject_of(arena, func, args, unit, seed);
     check_passes(&subject, what, seed);
     check_code(&subject, what, seed);
+#ifdef CM_BACKEND_VULKAN
+    uint64_t each = number_of("CM_RANDOM_VULKAN", 6);
+    subject.backend = &backend_vulkan;
+    if (each && seed % each == 0)
+        check_code(&subject, what, seed);
+#endif
 }
 
 /* Its tangents or cotangents, by every float. */
@@ -409,15 +438,9 @@ static void check_derivative(Arena *arena, const RandomProgram *program, bool re
     check_subject(arena, derived, args, program->unit, reverse ? "vjp" : "jvp", seed);
 }
 
-static uint64_t first_seed(void)
-{
-    const char *text = getenv("CM_RANDOM_SEED");
-    return text ? strtoull(text, NULL, 10) : 0;
-}
-
 START_TEST(random_programs_agree)
 {
-    uint64_t seed = first_seed() + (uint64_t)_i;
+    uint64_t seed = number_of("CM_RANDOM_SEED", 0) + (uint64_t)_i;
     Arena *arena = arena_new(NULL, NULL);
     RandomProgram program = random_program(arena, seed, false);
     DiagSink diags = diag_sink_new(arena);
@@ -463,10 +486,9 @@ END_TEST
 
 int main(void)
 {
-    const char *count = getenv("CM_RANDOM_PROGRAMS");
     Suite *suite = suite_create("random programs");
     TCase *programs = tcase_create("programs");
-    tcase_add_loop_test(programs, random_programs_agree, 0, count ? atoi(count) : 200);
+    tcase_add_loop_test(programs, random_programs_agree, 0, (int)number_of("CM_RANDOM_PROGRAMS", 200));
     tcase_add_test(programs, programs_cover_the_table);
     suite_add_tcase(suite, programs);
     SRunner *runner = srunner_create(suite);
