@@ -1,3 +1,4 @@
+/* The device, with sizes of schedules that programs of some elements reach. */
 #include "tests/random/vulkan.h"
 
 #include "backends/vulkan/schedule.h"
