@@ -166,7 +166,7 @@ static const char *choose_physical(Arena *arena, Device *device)
     for (uint32_t i = 0; i < count; i++) {
         VkPhysicalDeviceProperties properties;
         vkGetPhysicalDeviceProperties(list[i], &properties);
-        bool fits = !wanted || !*wanted || strstr(properties.deviceName, wanted);
+        bool fits = !wanted || !*wanted || strcasestr(properties.deviceName, wanted);
         fits &= properties.apiVersion >= VK_API_VERSION_1_1 && find_family(list[i], &family, &clock_bits);
         if (!fits || preference(properties.deviceType) <= best)
             continue;

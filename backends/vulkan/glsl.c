@@ -182,13 +182,21 @@ static void print_local_bases(GlslPrinter *printer)
     }
 }
 
+static void print_digit(GlslPrinter *printer, int axis, const char *number, int64_t below, int64_t extent)
+{
+    if (below == 1)
+        glsl_line(printer, "int a%d = %s %% %lld;", axis, number, (long long)extent);
+    else
+        glsl_line(printer, "int a%d = %s / %lld %% %lld;", axis, number, (long long)below, (long long)extent);
+}
+
 static void print_outer_digits(GlslPrinter *printer)
 {
     const Kernel *kernel = printer->kernel;
     int64_t below = 1;
     for (int axis = kernel->outer.count - 1; axis >= 0; axis--) {
         int64_t extent = kernel->outer.items[axis].extent;
-        glsl_line(printer, "int a%d = outer / %lld %% %lld;", axis, (long long)below, (long long)extent);
+        print_digit(printer, axis, "outer", below, extent);
         below *= extent;
     }
 }
@@ -215,7 +223,7 @@ void glsl_digits(GlslPrinter *printer, const KStage *stage, int first, AxisTest 
         int64_t extent = schedule_axis(kernel, stage, axis)->extent;
         if (!wanted(kernel, stage, axis))
             continue;
-        glsl_line(printer, "int a%d = %s / %lld %% %lld;", axis, number, (long long)below, (long long)extent);
+        print_digit(printer, axis, number, below, extent);
         below *= extent;
     }
 }
@@ -385,11 +393,15 @@ static void print_points(GlslPrinter *printer)
 {
     const KStage *stage = &printer->kernel->stages.items[printer->phase->stage];
     const Phase *phase = printer->phase;
-    glsl_loop(printer, "i", "0", phase->each, 1);
-    glsl_line(printer, "int number = (group * %d + i) * %d + thread;", phase->each, phase->threads);
+    bool several = phase->each > 1;
+    if (several)
+        glsl_loop(printer, "i", "0", phase->each, 1);
+    const char *group = several ? arena_printf(printer->arena, "(group * %d + i)", phase->each) : "group";
+    glsl_line(printer, "int number = %s * %d + thread;", group, phase->threads);
     print_place(printer, stage, "number");
     (phase->pieces > 1 ? print_piece : print_point)(printer, stage);
-    glsl_close(printer);
+    if (several)
+        glsl_close(printer);
 }
 
 static void print_sums(GlslPrinter *printer)
