@@ -3,8 +3,9 @@
 #include "backends/vulkan/tiles.h"
 
 enum {
-    SIDE = 8, /* threads along each side of a tile */
-    GAP = 4,  /* numbers between the points of k of a slice, which then lie in different banks */
+    SIDE = 8,     /* threads along each side of a tile */
+    TOGETHER = 4, /* columns of a thread side by side */
+    GAP = 4,      /* numbers between the points of k of a slice, which then lie in different banks */
 };
 
 static int pitch_of(int extent)
@@ -58,14 +59,27 @@ static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
             glsl_line(printer, "float s%d_%d = 0.0;", i, j);
 }
 
-/* Rows of a thread lie side by side, its columns SIDE apart, so that threads read different banks. */
+/* How far column `j` of a thread lies behind its first one.  Rows of a thread lie side by side; columns by fours, those of
+ * neighbouring threads next to them: drivers read 16 bytes at once, and threads read different banks. */
+static int columns_together(const Tiles *tiles)
+{
+    return tiles->columns < TOGETHER ? tiles->columns : TOGETHER;
+}
+
+static int column_ahead(const Tiles *tiles, int j)
+{
+    int together = columns_together(tiles);
+    return j / together * together * SIDE + j % together;
+}
+
 static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
 {
     glsl_loop(printer, "k", "0", tiles->slice, 1);
     for (int i = 0; i < tiles->rows; i++)
         glsl_line(printer, "float x%d = slice[k * %d + y * %d + %d];", i, pitch_of(tiles->height), tiles->rows, i);
     for (int j = 0; j < tiles->columns; j++) {
-        glsl_line(printer, "float y%d = slice[%d + k * %d + x + %d];", j, b_slice, pitch_of(tiles->width), SIDE * j);
+        glsl_line(printer, "float y%d = slice[%d + k * %d + x * %d + %d];", j, b_slice, pitch_of(tiles->width),
+                  columns_together(tiles), column_ahead(tiles, j));
         for (int i = 0; i < tiles->rows; i++)
             glsl_line(printer, "s%d_%d += x%d * y%d;", i, j, i, j);
     }
@@ -101,8 +115,8 @@ static void print_hand_over(GlslPrinter *printer, const Tiles *tiles)
     glsl_open(printer, "if (y / %d == part)", sides);
     for (int i = 0; i < tiles->rows; i++)
         for (int j = 0; j < tiles->columns; j++)
-            glsl_line(printer, "slice[(y %% %d * %d + %d) * %d + x + %d] = s%d_%d;", sides, tiles->rows, i, tiles->width,
-                      SIDE * j, i, j);
+            glsl_line(printer, "slice[(y %% %d * %d + %d) * %d + x * %d + %d] = s%d_%d;", sides, tiles->rows, i, tiles->width,
+                      columns_together(tiles), column_ahead(tiles, j), i, j);
     glsl_close(printer);
 }
 
