@@ -58,35 +58,34 @@ void glsl_open(GlslPrinter *printer, const char *format, ...)
     open_block(printer, head, 1);
 }
 
-void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step)
-{
-    double turns = (double)((end + step - 1) / step);
-    printer->turns += printer->around[printer->depth] * turns;
-    open_block(printer,
-               arena_printf(printer->arena, "for (int %s = %s; %s < %lld; %s += %lld)", name, first, name, (long long)end, name,
-                            (long long)step),
-               turns);
-}
-
 void glsl_close(GlslPrinter *printer)
 {
     printer->depth--;
     glsl_line(printer, "}");
 }
 
-void glsl_loop_of_piece(GlslPrinter *printer, const char *name, int64_t end, const char *ahead, int64_t step)
+static bool makes_pieces(const GlslPrinter *printer)
 {
-    int64_t pieces = printer->phase->joins ? 1 : printer->phase->pieces;
-    long long each = (end + pieces * step - 1) / (pieces * step) * step;
-    if (pieces == 1) {
-        glsl_loop(printer, name, ahead, end, step);
-        return;
-    }
-    printer->turns += printer->around[printer->depth] * (double)(each / step);
+    return printer->phase->pieces > 1 && !printer->phase->joins;
+}
+
+int64_t glsl_piece_length(const GlslPrinter *printer, int64_t end, int64_t step)
+{
+    int64_t pieces = makes_pieces(printer) ? printer->phase->pieces : 1;
+    return (end + pieces * step - 1) / (pieces * step) * step;
+}
+
+void glsl_range(GlslPrinter *printer, const char *name, const char *first, const char *end, int64_t step, int64_t turns)
+{
+    printer->turns += printer->around[printer->depth] * (double)turns;
     const char *head =
-        arena_printf(printer->arena, "for (int %s = piece * %lld + %s; %s < min(piece * %lld + %lld, %lld); %s += %lld)", name,
-                     each, ahead, name, each, each, (long long)end, name, (long long)step);
-    open_block(printer, head, (double)(each / step));
+        arena_printf(printer->arena, "for (int %s = %s; %s < %s; %s += %lld)", name, first, name, end, name, (long long)step);
+    open_block(printer, head, (double)turns);
+}
+
+void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step)
+{
+    glsl_range(printer, name, first, arena_printf(printer->arena, "%lld", (long long)end), step, (end + step - 1) / step);
 }
 
 static void open_loop(GlslPrinter *printer, int axis, int64_t extent)
@@ -125,7 +124,8 @@ static void print_raw_accessors(GlslPrinter *printer, int buffer, int window, DT
 {
     int size = dtype_size(dtype);
     if (size <= 4)
-        glsl_line(printer, "uvec4 words_of_b%d(int i) { return wide_%d[(b%d + i) / %d]; }", buffer, window, buffer, 16 / size);
+        glsl_line(printer, "uvec4 words_of_b%d(int i) { return wide_%d[uint(b%d + i) / %du]; }", buffer, window, buffer,
+                  16 / size);
     if (size == 2)
         glsl_line(printer, "uint bits_of_b%d(int i) { return bits16_at_%d(b%d + i); }", buffer, window, buffer);
 }
@@ -182,12 +182,15 @@ static void print_local_bases(GlslPrinter *printer)
     }
 }
 
-static void print_digit(GlslPrinter *printer, int axis, const char *number, int64_t below, int64_t extent)
+void glsl_digit(GlslPrinter *printer, int axis, const char *number, int64_t below, int64_t extent)
 {
-    if (below == 1)
-        glsl_line(printer, "int a%d = %s %% %lld;", axis, number, (long long)extent);
-    else
-        glsl_line(printer, "int a%d = %s / %lld %% %lld;", axis, number, (long long)below, (long long)extent);
+    Text digit = text_new(printer->arena);
+    text_printf(&digit, "uint(%s)", number);
+    if (below > 1)
+        text_printf(&digit, " / %lldu", (long long)below);
+    if (extent)
+        text_printf(&digit, " %% %lldu", (long long)extent);
+    glsl_line(printer, "int a%d = int(%s);", axis, digit.data);
 }
 
 static void print_outer_digits(GlslPrinter *printer)
@@ -196,7 +199,7 @@ static void print_outer_digits(GlslPrinter *printer)
     int64_t below = 1;
     for (int axis = kernel->outer.count - 1; axis >= 0; axis--) {
         int64_t extent = kernel->outer.items[axis].extent;
-        print_digit(printer, axis, "outer", below, extent);
+        glsl_digit(printer, axis, "outer", below, axis ? extent : 0);
         below *= extent;
     }
 }
@@ -223,7 +226,7 @@ void glsl_digits(GlslPrinter *printer, const KStage *stage, int first, AxisTest 
         int64_t extent = schedule_axis(kernel, stage, axis)->extent;
         if (!wanted(kernel, stage, axis))
             continue;
-        print_digit(printer, axis, number, below, extent);
+        glsl_digit(printer, axis, number, below, extent);
         below *= extent;
     }
 }
@@ -283,15 +286,19 @@ void glsl_combine(GlslPrinter *printer, const KAcc *acc, const char *into, const
     }
 }
 
-void glsl_accumulate(GlslPrinter *printer, const KStage *stage)
+void glsl_accumulate(GlslPrinter *printer, const KStage *stage, const char *guard)
 {
     print_insts(printer, stage, 0, stage->body_count);
+    if (guard)
+        glsl_open(printer, "if (%s)", guard);
     for (int i = 0; i < stage->accs.count; i++) {
         char into[16], value[32];
         snprintf(into, sizeof into, "s%d", i);
         snprintf(value, sizeof value, "%s(v%d)", glsl_acc_type(&stage->accs.items[i]), stage->accs.items[i].value);
         glsl_combine(printer, &stage->accs.items[i], into, value);
     }
+    if (guard)
+        glsl_close(printer);
 }
 
 static void print_tail(GlslPrinter *printer, const KStage *stage)
@@ -315,26 +322,17 @@ static void print_tail(GlslPrinter *printer, const KStage *stage)
 
 void glsl_finish(GlslPrinter *printer, const KStage *stage)
 {
-    if (printer->phase->pieces > 1 && !printer->phase->joins)
+    if (makes_pieces(printer))
         sums_keep_pieces(printer, stage);
     else
         print_tail(printer, stage);
 }
 
-/* A thread has a sum, or a piece of one, whose terms follow each other whatever their axes; or joins the pieces of one. */
+/* A thread has a piece of a sum, whose terms follow each other whatever their axes; or joins the pieces of one. */
 static void print_piece(GlslPrinter *printer, const KStage *stage)
 {
-    const Phase *phase = printer->phase;
     glsl_identities(printer, stage);
-    if (phase->joins) {
-        glsl_loop(printer, "piece", "0", phase->pieces, 1);
-        sums_accumulate_pieces(printer, stage);
-    } else {
-        glsl_loop_of_piece(printer, "term", schedule_terms(printer->kernel, stage), "0", 1);
-        glsl_digits(printer, stage, 0, schedule_sums, "term");
-        glsl_accumulate(printer, stage);
-    }
-    glsl_close(printer);
+    sums_print_terms(printer, stage, "0", 1);
     glsl_finish(printer, stage);
 }
 
@@ -360,7 +358,7 @@ static void print_point(GlslPrinter *printer, const KStage *stage)
             reduced += pass;
         }
     if (stage->body_count || stage->accs.count)
-        glsl_accumulate(printer, stage);
+        glsl_accumulate(printer, stage, NULL);
     while (reduced--)
         glsl_close(printer);
     print_tail(printer, stage);
@@ -375,17 +373,19 @@ static void print_place(GlslPrinter *printer, const KStage *stage, const char *n
 {
     const Phase *phase = printer->phase;
     const Kernel *kernel = printer->kernel;
-    bool pieces = phase->pieces > 1 && !phase->joins;
+    bool pieces = makes_pieces(printer);
     glsl_line(printer, "if (%s >= %lld)", number, (long long)(phase->points * (pieces ? phase->pieces : 1)));
     glsl_line(printer, "  return;");
-    glsl_line(printer, pieces ? "int point = %s %% %lld;" : "int point = %s;", number, (long long)phase->points);
     if (pieces)
-        glsl_line(printer, "int piece = %s / %lld;", number, (long long)phase->points);
+        glsl_line(printer, "int point = int(uint(%s) %% %lldu), piece = int(uint(%s) / %lldu);", number,
+                  (long long)phase->points, number, (long long)phase->points);
+    else
+        glsl_line(printer, "int point = %s;", number);
     if (!schedule_has_locals(kernel)) {
         glsl_digits(printer, stage, 0, schedule_shares_out, "point");
         return;
     }
-    glsl_lot(printer, arena_printf(printer->arena, "point / %lld", (long long)schedule_own_points(kernel, stage)));
+    glsl_lot(printer, arena_printf(printer->arena, "int(uint(point) / %lldu)", (long long)schedule_own_points(kernel, stage)));
     glsl_digits(printer, stage, kernel->outer.count, schedule_shares_out, "point");
 }
 
@@ -473,7 +473,7 @@ double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, cons
         if (has_shared_sums(phase, i))
             sums_print_shared(&printer, i);
     if (tiles)
-        tiles_print_shared(&printer);
+        tiles_print_functions(&printer);
     glsl_line(&printer, "layout(set = 0, binding = %d, r32ui) uniform writeonly uimageBuffer begun;", BINDING_BEGUN);
     glsl_open(&printer, "void main()");
     glsl_line(&printer, "if (gl_GlobalInvocationID.x + gl_GlobalInvocationID.y == 0u)");

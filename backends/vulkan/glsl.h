@@ -23,12 +23,17 @@ typedef struct GlslPrinter {
 
 void glsl_line(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void glsl_open(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a block */
-/* for (int name = first; name < end; name += step), of which `first` is small. */
+/* for (int name = first; name < end; name += step), so often at most. */
+void glsl_range(GlslPrinter *printer, const char *name, const char *first, const char *end, int64_t step, int64_t turns);
+/* The same of numbers that are known, but for `first`, which is small. */
 void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step);
-/* The piece number `piece` of such a loop from 0, of so many; each goes on by `step` from where it begins, behind `ahead`. */
-void glsl_loop_of_piece(GlslPrinter *printer, const char *name, int64_t end, const char *ahead, int64_t step);
+/* How long each piece of a loop from 0 to `end` is, in whole steps; the last ones are shorter.  All of it, but in a phase that
+ * makes pieces. */
+int64_t glsl_piece_length(const GlslPrinter *printer, int64_t end, int64_t step);
 void glsl_close(GlslPrinter *printer);
 
+/* The axis as a digit of `number`: `below` stand for one of it; extent 0: there is no digit above it. */
+void glsl_digit(GlslPrinter *printer, int axis, const char *number, int64_t below, int64_t extent);
 /* The wanted axes from `first` on as digits of `number`, the last one the fastest. */
 void glsl_digits(GlslPrinter *printer, const KStage *stage, int first, AxisTest *wanted, const char *number);
 /* The lot with this number, its point along the outer axes, and where its locals lie; leaves if there is none in this turn. */
@@ -40,8 +45,8 @@ const char *glsl_scratch_base(const GlslPrinter *printer); /* in bytes from its 
 const char *glsl_acc_type(const KAcc *acc);
 void glsl_identities(GlslPrinter *printer, const KStage *stage);
 void glsl_combine(GlslPrinter *printer, const KAcc *acc, const char *into, const char *value);
-/* The body at the point a0, a1.., and its values into the accumulators. */
-void glsl_accumulate(GlslPrinter *printer, const KStage *stage);
+/* The body at the point a0, a1.., and its values into the accumulators, if the guard, which may be null, holds. */
+void glsl_accumulate(GlslPrinter *printer, const KStage *stage, const char *guard);
 /* What is behind the sums: instructions and stores; or, of a phase of pieces, where what they come to is kept. */
 void glsl_finish(GlslPrinter *printer, const KStage *stage);
 
@@ -56,13 +61,15 @@ void glsl_constant(DType dtype, double real, int64_t integer, Text *out);
 void sums_print_shared(GlslPrinter *printer, int stage); /* what stands before main */
 /* All terms of one sum, by the threads of a workgroup; then the first of them finishes. */
 void sums_print(GlslPrinter *printer, int stage);
-/* What the present phase's pieces came to, `piece` of `point`, into the accumulators. */
-void sums_accumulate_pieces(GlslPrinter *printer, const KStage *stage);
+/* Terms of a sum, of the present piece, or what all its pieces came to, into the accumulators: from the one that is `ahead` on,
+ * one every `step`. */
+void sums_print_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step);
+/* What the accumulators have, as what `piece` of `point` came to. */
 void sums_keep_pieces(GlslPrinter *printer, const KStage *stage);
 
 /* ---- tiles.c ---- */
 
-void tiles_print_shared(GlslPrinter *printer);
+void tiles_print_functions(GlslPrinter *printer); /* and shared memory: what stands before main */
 void tiles_print(GlslPrinter *printer);
 const char *matrices_extensions(const Device *device); /* what a shader asks for that has them */
 

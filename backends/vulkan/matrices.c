@@ -92,7 +92,7 @@ int64_t matrices_shared_bytes(const MatrixShape *shape)
 {
     int height = SUBGROUPS_A_SIDE * MATRICES_EACH * shape->m, width = SUBGROUPS_A_SIDE * MATRICES_EACH * shape->n;
     int slice = slice_for(shape);
-    return 4 * ((int64_t)slice_words(height, width, slice) + height + width + 2 * slice);
+    return 4 * (int64_t)slice_words(height, width, slice);
 }
 
 /* ---- sums of matrices ---- */
@@ -116,60 +116,64 @@ static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
         }
 }
 
-/* What lies at `side`, k and k + 1, or at `side` + number. */
-static void print_word(GlslPrinter *printer, const Operand *operand, int first, int pitch, int number, const char *word)
+static void size_unit(const Operand *operand, int *along_k, int *along_side)
 {
-    bool along_k = operand->along_k;
-    glsl_line(printer, "slice[%d + (side + %d) * %d + k / 2 + %d] = %s;", first, along_k ? 0 : number, pitch,
-              along_k ? number : 0, word);
+    *along_k = operand->along_k && operand->run > 1 ? operand->run : 2;
+    *along_side = operand->along_k ? 1 : operand->run;
 }
 
-/* A word has two neighbours along k, read one by one. */
-static void print_pair(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int first, int pitch)
+/* Along k 16 bytes are four words of two numbers; across, those at k and at k + 1 are the halves of eight; one by one, they are
+ * the halves of one. */
+static void print_held(GlslPrinter *printer, const Operand *operand, int unit)
 {
+    const char name = operand->name;
+    if (operand->run == 1)
+        glsl_line(printer, "uint %c_held%d;", name, unit);
+    else if (operand->along_k)
+        glsl_line(printer, "uvec4 %c_held%d;", name, unit);
+    else
+        glsl_line(printer, "uvec4 %c_held%d, %c_behind%d;", name, unit, name, unit);
+}
+
+static void print_fetch(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit)
+{
+    const char name = operand->name;
+    bool words = operand->run > 1;
     const char *value[2];
-    for (int i = 0; i < 2; i++) {
-        const char *k = i ? "k + 1" : "k";
-        const char *bits =
-            arena_printf(printer->arena, "bits_of_b%d(%s)", operand->load->buffer, tiles_place(printer, operand, k));
-        value[i] = tiles_guarded(printer, tiles, k, bits, "0u");
-    }
-    glsl_line(printer, "uint low = %s, high = %s;", value[0], value[1]);
-    print_word(printer, operand, first, pitch, 0, "low | high << 16");
+    for (int i = 0; i < 2; i++)
+        value[i] = tiles_read(printer, tiles, operand, unit, i, words ? "words_of" : "bits_of", words ? "uvec4(0u)" : "0u");
+    if (!words)
+        glsl_line(printer, "%c_held%d = (%s) | (%s) << 16;", name, unit, value[0], value[1]);
+    else
+        glsl_line(printer, "%c_held%d = %s;", name, unit, value[0]);
+    if (words && !operand->along_k)
+        glsl_line(printer, "%c_behind%d = %s;", name, unit, value[1]);
 }
 
-/* Eight numbers along k are four words; eight along the side, those at k and at k + 1, are the halves of eight. */
-static void print_run(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int first, int pitch)
+/* Word `number` of a unit, for the slice. */
+static const char *held_word(GlslPrinter *printer, const Operand *operand, int unit, int number)
 {
     static const char letters[] = "xyzw";
-    for (int i = 0; i < (operand->along_k ? 1 : 2); i++) {
-        const char *k = i ? "k + 1" : "k";
-        const char *words =
-            arena_printf(printer->arena, "words_of_b%d(%s)", operand->load->buffer, tiles_place(printer, operand, k));
-        glsl_line(printer, "uvec4 %s = %s;", i ? "next" : "words", tiles_guarded(printer, tiles, k, words, "uvec4(0u)"));
-    }
-    for (int i = 0; i < (operand->along_k ? 4 : operand->run); i++) {
-        char letter = letters[operand->along_k ? i : i / 2];
-        const char *word = arena_printf(printer->arena, "words.%c", letter);
-        if (!operand->along_k)
-            word = i % 2 ? arena_printf(printer->arena, "words.%c >> 16 | (next.%c & 0xffff0000u)", letter, letter)
-                         : arena_printf(printer->arena, "(words.%c & 0xffffu) | next.%c << 16", letter, letter);
-        print_word(printer, operand, first, pitch, i, word);
-    }
+    const char name = operand->name, letter = letters[operand->along_k ? number : number / 2];
+    if (operand->run == 1)
+        return arena_printf(printer->arena, "%c_held%d", name, unit);
+    if (operand->along_k)
+        return arena_printf(printer->arena, "%c_held%d.%c", name, unit, letter);
+    const char *form =
+        number % 2 ? "%c_held%d.%c >> 16 | (%c_behind%d.%c & 0xffff0000u)" : "(%c_held%d.%c & 0xffffu) | %c_behind%d.%c << 16";
+    return arena_printf(printer->arena, form, name, unit, letter, name, unit, letter);
 }
 
-static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int first)
+static void print_keep(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit)
 {
-    Operand operand = tiles_operand(tiles, name);
-    int k_step = operand.along_k && operand.run > 1 ? operand.run : 2, side_step = operand.along_k ? 1 : operand.run;
-    int along_k = tiles->slice / k_step, along_side = operand.extent / side_step;
-    glsl_loop(printer, "i", "thread", along_k * along_side, tiles->threads);
-    if (operand.along_k)
-        glsl_line(printer, "int k = i %% %d * %d, side = i / %d;", along_k, k_step, along_k);
-    else
-        glsl_line(printer, "int side = i %% %d * %d, k = i / %d * %d;", along_side, side_step, along_side, k_step);
-    (operand.run > 1 ? print_run : print_pair)(printer, tiles, &operand, first, pitch_of(tiles->slice));
-    glsl_close(printer);
+    const char name = operand->name;
+    int pitch = pitch_of(tiles->slice), first = name == 'a' ? 0 : tiles->height * pitch;
+    int words = operand->run == 1 ? 1 : operand->along_k ? 4 : operand->run;
+    for (int i = 0; i < words; i++) {
+        int along_side = operand->along_k ? 0 : i, along_k = operand->along_k ? i : 0;
+        glsl_line(printer, "slice[%d + (%c_side%d + %d) * %d + %c_k%d / 2 + %d] = %s;", first, name, unit, along_side, pitch,
+                  name, unit, along_k, held_word(printer, operand, unit, i));
+    }
 }
 
 /* The loops of matrices by hand: of those that are read, and of those that are multiplied. */
@@ -181,8 +185,9 @@ static void count_by_hand(GlslPrinter *printer, const Tiles *tiles)
     printer->turns += printer->around[printer->depth] * (read + multiplied);
 }
 
-static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
+static void print_multiply(GlslPrinter *printer, const Tiles *tiles)
 {
+    int b_slice = tiles->height * pitch_of(tiles->slice);
     glsl_loop(printer, "k", "0", tiles->slice, shape_of(printer)->k);
     if (printer->device->matrices.form == MATRICES_BY_HAND)
         count_by_hand(printer, tiles);
@@ -197,15 +202,6 @@ static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice
             glsl_line(printer, "multiply_add(a%d_, b%d_, s%d_%d);", i, j, i, j);
     }
     glsl_close(printer);
-}
-
-static void print_slice_and_multiply(GlslPrinter *printer, const Tiles *tiles)
-{
-    int b_slice = tiles->height * pitch_of(tiles->slice);
-    print_slice(printer, tiles, 'a', 0);
-    print_slice(printer, tiles, 'b', b_slice);
-    glsl_line(printer, "barrier();");
-    print_multiply(printer, tiles, b_slice);
 }
 
 /* ---- results: one matrix of each subgroup at a time ---- */
@@ -245,7 +241,11 @@ static const TileMethod matrices_method = {
     .least_units = 1,
     .print_shared = print_shared,
     .print_zeros = print_zeros,
-    .print_slice_and_multiply = print_slice_and_multiply,
+    .size_unit = size_unit,
+    .print_held = print_held,
+    .print_fetch = print_fetch,
+    .print_keep = print_keep,
+    .print_multiply = print_multiply,
     .parts = count_parts,
     .part_size = part_size,
     .print_hand_over = print_hand_over,

@@ -16,39 +16,49 @@ static int pitch_of(int extent)
 static void print_shared(GlslPrinter *printer, const Tiles *tiles)
 {
     glsl_line(printer, "shared float slice[%d];", tiles->slice * (pitch_of(tiles->height) + pitch_of(tiles->width)));
+    glsl_line(printer, "void take_sum(out float sum, int i) { sum = slice[i]; }"); /* see print_place */
 }
 
-/* Element `number` of the words that were read at once. */
-static const char *element_of_words(GlslPrinter *printer, DType dtype, int number)
+/* Element `number` of the words that a thread holds. */
+static const char *element_of_words(GlslPrinter *printer, const Operand *operand, int unit, int number)
 {
     static const char letters[] = "xyzw";
+    DType dtype = operand->load->dtype;
+    const char *word =
+        arena_printf(printer->arena, "%c_held%d.%c", operand->name, unit, letters[dtype == DT_f32 ? number : number / 2]);
     if (dtype == DT_f32)
-        return arena_printf(printer->arena, "uintBitsToFloat(words.%c)", letters[number]);
-    return arena_printf(printer->arena, "%s_of_bits(words.%c %s)", dtype_name(dtype), letters[number / 2],
-                        number % 2 ? ">> 16" : "& 0xffffu");
+        return arena_printf(printer->arena, "uintBitsToFloat(%s)", word);
+    return arena_printf(printer->arena, "%s_of_bits(%s %s)", dtype_name(dtype), word, number % 2 ? ">> 16" : "& 0xffffu");
 }
 
-/* A slice of one operand: [k][row or column]. */
-static void print_slice(GlslPrinter *printer, const Tiles *tiles, char name, int first)
+static void size_unit(const Operand *operand, int *along_k, int *along_side)
 {
-    Operand operand = tiles_operand(tiles, name);
-    int run = operand.run, pitch = pitch_of(operand.extent);
-    int fast = (operand.along_k ? tiles->slice : operand.extent) / run;
-    glsl_loop(printer, "i", "thread", tiles->slice * operand.extent / run, tiles->threads);
-    glsl_line(printer, operand.along_k ? "int k = i %% %d * %d, side = i / %d;" : "int side = i %% %d * %d, k = i / %d;", fast,
-              run, fast);
-    const char *place = tiles_place(printer, &operand, "k");
-    if (run == 1) {
-        const char *value = arena_printf(printer->arena, "get_b%d(%s)", operand.load->buffer, place);
-        glsl_line(printer, "slice[%d + k * %d + side] = %s;", first, pitch, tiles_guarded(printer, tiles, "k", value, "0.0"));
-    } else {
-        const char *words = arena_printf(printer->arena, "words_of_b%d(%s)", operand.load->buffer, place);
-        glsl_line(printer, "uvec4 words = %s;", tiles_guarded(printer, tiles, "k", words, "uvec4(0u)"));
+    *along_k = operand->along_k ? operand->run : 1;
+    *along_side = operand->along_k ? 1 : operand->run;
+}
+
+static void print_held(GlslPrinter *printer, const Operand *operand, int unit)
+{
+    glsl_line(printer, "%s %c_held%d;", operand->run > 1 ? "uvec4" : "float", operand->name, unit);
+}
+
+static void print_fetch(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit)
+{
+    bool words = operand->run > 1;
+    const char *value = tiles_read(printer, tiles, operand, unit, 0, words ? "words_of" : "get", words ? "uvec4(0u)" : "0.0");
+    glsl_line(printer, "%c_held%d = %s;", operand->name, unit, value);
+}
+
+static void print_keep(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit)
+{
+    int pitch = pitch_of(operand->extent), first = operand->name == 'a' ? 0 : tiles->slice * pitch_of(tiles->height);
+    for (int i = 0; i < operand->run; i++) {
+        const char *value = arena_printf(printer->arena, "%c_held%d", operand->name, unit);
+        if (operand->run > 1)
+            value = element_of_words(printer, operand, unit, i);
+        glsl_line(printer, "slice[%d + %c_k%d * %d + %c_side%d] = %s;", first + i * (operand->along_k ? pitch : 1),
+                  operand->name, unit, pitch, operand->name, unit, value);
     }
-    for (int i = 0; i < run && run > 1; i++)
-        glsl_line(printer, "slice[%d + k * %d + side] = %s;", first + i * (operand.along_k ? pitch : 1), pitch,
-                  element_of_words(printer, operand.load->dtype, i));
-    glsl_close(printer);
 }
 
 static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
@@ -72,8 +82,9 @@ static int column_ahead(const Tiles *tiles, int j)
     return j / together * together * SIDE + j % together;
 }
 
-static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice)
+static void print_multiply(GlslPrinter *printer, const Tiles *tiles)
 {
+    int b_slice = tiles->slice * pitch_of(tiles->height);
     glsl_loop(printer, "k", "0", tiles->slice, 1);
     for (int i = 0; i < tiles->rows; i++)
         glsl_line(printer, "float x%d = slice[k * %d + y * %d + %d];", i, pitch_of(tiles->height), tiles->rows, i);
@@ -84,15 +95,6 @@ static void print_multiply(GlslPrinter *printer, const Tiles *tiles, int b_slice
             glsl_line(printer, "s%d_%d += x%d * y%d;", i, j, i, j);
     }
     glsl_close(printer);
-}
-
-static void print_slice_and_multiply(GlslPrinter *printer, const Tiles *tiles)
-{
-    int b_slice = tiles->slice * pitch_of(tiles->height);
-    print_slice(printer, tiles, 'a', 0);
-    print_slice(printer, tiles, 'b', b_slice);
-    glsl_line(printer, "barrier();");
-    print_multiply(printer, tiles, b_slice);
 }
 
 /* Sums go through the place of the slices, as many rows of threads at a time as fit. */
@@ -120,11 +122,14 @@ static void print_hand_over(GlslPrinter *printer, const Tiles *tiles)
     glsl_close(printer);
 }
 
+/* What follows is precise, as polynomials have to be, and glslang would have it that all that a precise value comes from is,
+ * too: products and sums would not be fused.  It does not look into what a function leaves in an argument. */
 static void print_place(GlslPrinter *printer, const Tiles *tiles)
 {
     int height = tiles->height / parts_of(tiles);
     glsl_line(printer, "int m = m0 + part * %d + i / %d, n = n0 + i %% %d;", height, tiles->width, tiles->width);
-    glsl_line(printer, "float s0 = slice[i];");
+    glsl_line(printer, "float s0;");
+    glsl_line(printer, "take_sum(s0, i);");
 }
 
 static const TileMethod numbers_method = {
@@ -133,7 +138,11 @@ static const TileMethod numbers_method = {
     .least_units = 4,
     .print_shared = print_shared,
     .print_zeros = print_zeros,
-    .print_slice_and_multiply = print_slice_and_multiply,
+    .size_unit = size_unit,
+    .print_held = print_held,
+    .print_fetch = print_fetch,
+    .print_keep = print_keep,
+    .print_multiply = print_multiply,
     .parts = parts_of,
     .part_size = part_size,
     .print_hand_over = print_hand_over,

@@ -39,14 +39,13 @@ Operand tiles_operand(const Tiles *tiles, char name)
     return operand;
 }
 
-const char *tiles_place(GlslPrinter *printer, const Operand *operand, const char *k)
+const char *tiles_read(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit, int ahead, const char *get,
+                       const char *zero)
 {
-    return arena_printf(printer->arena, "%c_first + of_%c[side] + %c_of_k[%s]", operand->name, operand->side, operand->name, k);
-}
-
-const char *tiles_guarded(GlslPrinter *printer, const Tiles *tiles, const char *k, const char *value, const char *zero)
-{
+    const char name = operand->name;
+    const char *k = arena_printf(printer->arena, "next + %c_k%d + %d", name, unit, ahead);
     if (tiles->k % tiles->slice == 0)
-        return value;
-    return arena_printf(printer->arena, "k0 + %s < %lld ? %s : %s", k, (long long)tiles->k, value, zero);
+        return arena_printf(printer->arena, "%s_b%d(%c_at%d + %c_of_k(%s))", get, operand->load->buffer, name, unit, name, k);
+    return arena_printf(printer->arena, "%s < %lld ? %s_b%d(%c_at%d + %c_of_k(min(%s, %lld))) : %s", k, (long long)tiles->k,
+                        get, operand->load->buffer, name, unit, name, k, (long long)tiles->k - 1, zero);
 }

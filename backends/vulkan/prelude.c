@@ -49,14 +49,14 @@ static const char *const narrow_parts[] = {
     "uint bits@_at_#(int i) { return uint(narrow@_#[i]); }\n"
     "void put_bits@_#(int i, uint bits) { narrow@_#[i] = uint@_t(bits); }\n",
     "uint bits@_at_#(int i) {\n"
-    "  const int each = 32 / @;\n"
-    "  return (words_#[i / each] >> uint(i % each * @)) & ((1u << @) - 1u);\n"
+    "  const uint each = 32u / @u;\n"
+    "  return (words_#[uint(i) / each] >> (uint(i) % each * @u)) & ((1u << @) - 1u);\n"
     "}\n"
     "void put_bits@_#(int i, uint bits) {\n"
-    "  const int each = 32 / @;\n"
-    "  uint shift = uint(i % each * @);\n"
-    "  atomicAnd(words_#[i / each], ~(((1u << @) - 1u) << shift));\n"
-    "  atomicOr(words_#[i / each], bits << shift);\n"
+    "  const uint each = 32u / @u;\n"
+    "  uint shift = uint(i) % each * @u;\n"
+    "  atomicAnd(words_#[uint(i) / each], ~(((1u << @) - 1u) << shift));\n"
+    "  atomicOr(words_#[uint(i) / each], bits << shift);\n"
     "}\n",
 };
 

@@ -3,6 +3,74 @@
 
 #include <stdio.h>
 
+/* ---- in pieces ---- */
+
+/* Where what `piece` of `point` came to lies, in elements from the window on: points are neighbours. */
+static const char *place_of_piece(GlslPrinter *printer, const KStage *stage, int i)
+{
+    const Schedule *schedule = printer->schedule;
+    int64_t points = schedule->lots * schedule_own_points(printer->kernel, stage);
+    int64_t first = schedule->pieces_at + i * schedule_piece_bytes(printer->phase, points);
+    return arena_printf(printer->arena, "(%s + %lld) / %d + piece * %lld + point", glsl_scratch_base(printer), (long long)first,
+                        dtype_size(kacc_kept(&stage->accs.items[i])), (long long)points);
+}
+
+static void accumulate_pieces(GlslPrinter *printer, const KStage *stage)
+{
+    for (int i = 0; i < stage->accs.count; i++) {
+        const char *into = arena_printf(printer->arena, "s%d", i);
+        const char *value = arena_printf(printer->arena, "get_%s_%d(%s)", dtype_name(kacc_kept(&stage->accs.items[i])),
+                                         glsl_scratch_window(printer), place_of_piece(printer, stage, i));
+        glsl_combine(printer, &stage->accs.items[i], into, value);
+    }
+}
+
+void sums_keep_pieces(GlslPrinter *printer, const KStage *stage)
+{
+    for (int i = 0; i < stage->accs.count; i++)
+        glsl_line(printer, "put_%s_%d(%s, s%d);", dtype_name(kacc_kept(&stage->accs.items[i])), glsl_scratch_window(printer),
+                  place_of_piece(printer, stage, i), i);
+}
+
+/* ---- terms ---- */
+
+enum { TOGETHER = 4 }; /* terms of a thread that are under way at the same time */
+
+/* Terms past the end are the last one, which is read and left out: what reads is not behind a condition. */
+static void print_own_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step)
+{
+    int64_t terms = schedule_terms(printer->kernel, stage), length = glsl_piece_length(printer, terms, step);
+    bool pieces = length < terms;
+    int together = length >= TOGETHER * step ? TOGETHER : 1;
+    const char *end = arena_printf(printer->arena, "%lld", (long long)terms), *first = ahead;
+    if (pieces) {
+        glsl_line(printer, "int end = min((piece + 1) * %lld, %s);", (long long)length, end);
+        first = arena_printf(printer->arena, "piece * %lld + %s", (long long)length, ahead);
+        end = "end";
+    }
+    glsl_range(printer, "base", first, end, (int64_t)step * together, (length + step * together - 1) / (step * together));
+    for (int i = 0; i < together; i++) {
+        const char *term = arena_printf(printer->arena, "base + %d", i * step);
+        glsl_open(printer, "%s", "");
+        glsl_line(printer, i ? "int term = min(%s, %s - 1);" : "int term = %s;", i ? term : "base", end);
+        glsl_digits(printer, stage, 0, schedule_sums, "term");
+        glsl_accumulate(printer, stage, i ? arena_printf(printer->arena, "%s < %s", term, end) : NULL);
+        glsl_close(printer);
+    }
+    glsl_close(printer);
+}
+
+void sums_print_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step)
+{
+    if (!printer->phase->joins) {
+        print_own_terms(printer, stage, ahead, step);
+        return;
+    }
+    glsl_loop(printer, "piece", ahead, printer->phase->pieces, step);
+    accumulate_pieces(printer, stage);
+    glsl_close(printer);
+}
+
 /* ---- shared out ---- */
 
 void sums_print_shared(GlslPrinter *printer, int number)
@@ -60,18 +128,9 @@ static void print_fold_by_halves(GlslPrinter *printer, const KAcc *acc, int numb
  * determine. */
 void sums_print(GlslPrinter *printer, int number)
 {
-    const Kernel *kernel = printer->kernel;
-    const KStage *stage = &kernel->stages.items[number];
+    const KStage *stage = &printer->kernel->stages.items[number];
     glsl_identities(printer, stage);
-    if (printer->phase->joins) {
-        glsl_loop(printer, "piece", "thread", printer->phase->pieces, GROUP_THREADS);
-        sums_accumulate_pieces(printer, stage);
-    } else {
-        glsl_loop_of_piece(printer, "term", schedule_terms(kernel, stage), "thread", GROUP_THREADS);
-        glsl_digits(printer, stage, 0, schedule_sums, "term");
-        glsl_accumulate(printer, stage);
-    }
-    glsl_close(printer);
+    sums_print_terms(printer, stage, "thread", GROUP_THREADS);
     glsl_line(printer, "barrier();");
     for (int i = 0; i < stage->accs.count; i++) {
         const KAcc *acc = &stage->accs.items[i];
@@ -80,33 +139,4 @@ void sums_print(GlslPrinter *printer, int number)
     glsl_open(printer, "if (thread == 0)");
     glsl_finish(printer, stage);
     glsl_close(printer);
-}
-
-/* ---- in pieces ---- */
-
-/* Where what `piece` of `point` came to lies, in elements from the window on: points are neighbours. */
-static const char *place_of_piece(GlslPrinter *printer, const KStage *stage, int i)
-{
-    const Schedule *schedule = printer->schedule;
-    int64_t points = schedule->lots * schedule_own_points(printer->kernel, stage);
-    int64_t first = schedule->pieces_at + i * schedule_piece_bytes(printer->phase, points);
-    return arena_printf(printer->arena, "(%s + %lld) / %d + piece * %lld + point", glsl_scratch_base(printer), (long long)first,
-                        dtype_size(kacc_kept(&stage->accs.items[i])), (long long)points);
-}
-
-void sums_accumulate_pieces(GlslPrinter *printer, const KStage *stage)
-{
-    for (int i = 0; i < stage->accs.count; i++) {
-        const char *into = arena_printf(printer->arena, "s%d", i);
-        const char *value = arena_printf(printer->arena, "get_%s_%d(%s)", dtype_name(kacc_kept(&stage->accs.items[i])),
-                                         glsl_scratch_window(printer), place_of_piece(printer, stage, i));
-        glsl_combine(printer, &stage->accs.items[i], into, value);
-    }
-}
-
-void sums_keep_pieces(GlslPrinter *printer, const KStage *stage)
-{
-    for (int i = 0; i < stage->accs.count; i++)
-        glsl_line(printer, "put_%s_%d(%s, s%d);", dtype_name(kacc_kept(&stage->accs.items[i])), glsl_scratch_window(printer),
-                  place_of_piece(printer, stage, i), i);
 }

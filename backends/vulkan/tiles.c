@@ -2,8 +2,8 @@
  *
  * A workgroup has a tile of results, of which each thread keeps some numbers in registers (numbers.c), or, for those of 16 bits
  * on devices with cooperative matrices, each subgroup some matrices (matrices.c).  k goes by in slices, which lie in shared
- * memory; where an element of an operand lies is the sum of what its m, n or k contributes, each worked out once, so that
- * convolutions are read in place like matrices; 16 bytes at a time, where they lie so (operands.c).  Then the sums go through
+ * memory; where an element of an operand lies is the sum of what its m, n or k contributes, so that convolutions are read in
+ * place like matrices; 16 bytes at a time, where they lie so (operands.c).  Then the sums go through
  * the same shared memory, some at a time, to whatever thread finishes a result: neighbours finish neighbours.
  *
  * The order of every sum is that of k; where tiles are few and sums long, in pieces of k (schedule.c). */
@@ -107,27 +107,15 @@ static Tiles tiles_of(const GlslPrinter *printer)
     return tiles;
 }
 
-/* ---- shared memory ---- */
-
-void tiles_print_shared(GlslPrinter *printer)
-{
-    Tiles tiles = tiles_of(printer);
-    tiles.method->print_shared(printer, &tiles);
-    glsl_line(printer, "shared int of_m[%d];", tiles.height);
-    glsl_line(printer, "shared int of_n[%d];", tiles.width);
-    glsl_line(printer, "shared int a_of_k[%d];", tiles.slice);
-    glsl_line(printer, "shared int b_of_k[%d];", tiles.slice);
-}
-
 /* ---- places ---- */
 
-/* The axes as digits of `number`, the last one the fastest; what is left of the number is dropped. */
+/* The axes as digits of `number`, the last one the fastest. */
 static void print_digits(GlslPrinter *printer, const Tiles *tiles, const int *axes, int count, const char *number)
 {
     int64_t below = 1;
     for (int i = count - 1; i >= 0; i--) {
         int64_t extent = schedule_axis(tiles->kernel, tiles->stage, axes[i])->extent;
-        glsl_line(printer, "int a%d = %s / %lld %% %lld;", axes[i], number, (long long)below, (long long)extent);
+        glsl_digit(printer, axes[i], number, below, i ? extent : 0);
         below *= extent;
     }
 }
@@ -143,15 +131,26 @@ static const char *part_of_place(GlslPrinter *printer, const Affine *index, cons
     return text.data;
 }
 
-/* The places of all rows or columns of the tile; those past the end stand for the last one, and their results are dropped. */
-static void print_side(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, const int *axes, int count,
-                       int64_t extent)
+/* `int NAME(int number)`: what the axes contribute as digits of the number. */
+static void print_part_of_place(GlslPrinter *printer, const Tiles *tiles, const char *name, const Operand *operand,
+                                const int *axes, int count)
 {
-    glsl_loop(printer, "i", "thread", operand->extent, tiles->threads);
-    glsl_line(printer, "int number = min(%c0 + i, %lld);", operand->side, (long long)extent - 1);
+    glsl_open(printer, "int %s(int number)", name);
     print_digits(printer, tiles, axes, count, "number");
-    glsl_line(printer, "of_%c[i] = %s;", operand->side, part_of_place(printer, &operand->load->index, axes, count, 0));
+    glsl_line(printer, "return %s;", part_of_place(printer, &operand->load->index, axes, count, 0));
     glsl_close(printer);
+}
+
+void tiles_print_functions(GlslPrinter *printer)
+{
+    Tiles tiles = tiles_of(printer);
+    const Contraction *roles = &tiles.roles;
+    Operand a = tiles_operand(&tiles, 'a'), b = tiles_operand(&tiles, 'b');
+    tiles.method->print_shared(printer, &tiles);
+    print_part_of_place(printer, &tiles, "a_of_m", &a, roles->m, roles->m_count);
+    print_part_of_place(printer, &tiles, "b_of_n", &b, roles->n, roles->n_count);
+    print_part_of_place(printer, &tiles, "a_of_k", &a, roles->k, roles->k_count);
+    print_part_of_place(printer, &tiles, "b_of_k", &b, roles->k, roles->k_count);
 }
 
 /* The outer axes are batch axes, too: those of a lot are around its own. */
@@ -164,7 +163,8 @@ static void print_places(GlslPrinter *printer, const Tiles *tiles)
     glsl_line(printer, "int m0 = tile / %lld %% %lld * %d;", (long long)along_n, (long long)along_m, tiles->height);
     glsl_line(printer, "int batch = tile / %lld;", (long long)(along_n * along_m));
     glsl_lot(printer, arena_printf(printer->arena, "batch / %lld", (long long)own));
-    print_digits(printer, tiles, roles->batch, roles->batch_count, "batch");
+    glsl_line(printer, "int within = batch %% %lld;", (long long)own);
+    print_digits(printer, tiles, roles->batch, roles->batch_count, "within");
     int axes[K_MAX_AXES], count = 0;
     for (int i = 0; i < tiles->kernel->outer.count; i++)
         axes[count++] = i;
@@ -174,27 +174,78 @@ static void print_places(GlslPrinter *printer, const Tiles *tiles)
     const Affine *of_a = &a.load->index, *of_b = &b.load->index;
     glsl_line(printer, "int a_first = %s;", part_of_place(printer, of_a, axes, count, of_a->offset));
     glsl_line(printer, "int b_first = %s;", part_of_place(printer, of_b, axes, count, of_b->offset));
-    print_side(printer, tiles, &a, roles->m, roles->m_count, tiles->m);
-    print_side(printer, tiles, &b, roles->n, roles->n_count, tiles->n);
 }
 
 /* ---- slices and results ---- */
 
+/* Units of a slice of the operand. */
+static int unit_count(const Tiles *tiles, const Operand *operand)
+{
+    int along_k, along_side;
+    tiles->method->size_unit(operand, &along_k, &along_side);
+    return tiles->slice / along_k * (operand->extent / along_side);
+}
+
+static int units_of_thread(const Tiles *tiles, const Operand *operand)
+{
+    return (int)tiles_along(unit_count(tiles, operand), tiles->threads);
+}
+
+/* The places of a thread's units.  Rows or columns past the end stand for the last one, and their results are dropped. */
+static void print_units(GlslPrinter *printer, const Tiles *tiles, const Operand *operand)
+{
+    const char name = operand->name, side = operand->side;
+    int along_k, along_side;
+    tiles->method->size_unit(operand, &along_k, &along_side);
+    int fast = operand->along_k ? tiles->slice / along_k : operand->extent / along_side;
+    for (int u = 0; u < units_of_thread(tiles, operand); u++) {
+        const char *fast_name = operand->along_k ? "k" : "side", *slow_name = operand->along_k ? "side" : "k";
+        int each_fast = operand->along_k ? along_k : along_side, each_slow = operand->along_k ? along_side : along_k;
+        glsl_line(printer, "int %c_%s%d = (thread + %d) %% %d * %d, %c_%s%d = (thread + %d) / %d * %d;", name, fast_name, u,
+                  u * tiles->threads, fast, each_fast, name, slow_name, u, u * tiles->threads, fast, each_slow);
+        glsl_line(printer, "int %c_at%d = %c_first + %c_of_%c(min(%c0 + %c_side%d, %lld));", name, u, name, name, side, side,
+                  name, u, (long long)(side == 'm' ? tiles->m : tiles->n) - 1);
+        tiles->method->print_held(printer, operand, u);
+    }
+}
+
+typedef void PrintUnit(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit);
+
+/* Of all units of a thread; the last of them may be none. */
+static void print_for_units(GlslPrinter *printer, const Tiles *tiles, PrintUnit *print)
+{
+    const Operand operands[] = {tiles_operand(tiles, 'a'), tiles_operand(tiles, 'b')};
+    for (int i = 0; i < 2; i++)
+        for (int u = 0; u < units_of_thread(tiles, &operands[i]); u++) {
+            int count = unit_count(tiles, &operands[i]);
+            bool may_be_none = (u + 1) * tiles->threads > count;
+            if (may_be_none)
+                glsl_open(printer, "if (thread < %d)", count - u * tiles->threads);
+            print(printer, tiles, &operands[i], u);
+            if (may_be_none)
+                glsl_close(printer);
+        }
+}
+
+/* A slice is fetched while the one before it is multiplied, so that memory has that long to answer. */
 static void print_sums(GlslPrinter *printer, const Tiles *tiles)
 {
-    const Contraction *roles = &tiles->roles;
     Operand a = tiles_operand(tiles, 'a'), b = tiles_operand(tiles, 'b');
     tiles->method->print_zeros(printer, tiles);
-    glsl_loop_of_piece(printer, "k0", tiles->k, "0", tiles->slice);
+    print_units(printer, tiles, &a);
+    print_units(printer, tiles, &b);
+    long long length = glsl_piece_length(printer, tiles->k, tiles->slice);
+    glsl_line(printer, "int next = piece * %lld, end = min(next + %lld, %lld);", length, length, (long long)tiles->k);
+    print_for_units(printer, tiles, tiles->method->print_fetch);
+    glsl_range(printer, "k0", "next", "end", tiles->slice, length / tiles->slice);
     glsl_line(printer, "barrier();");
-    glsl_loop(printer, "i", "thread", tiles->slice, tiles->threads);
-    glsl_line(printer, "int number = min(k0 + i, %lld);", (long long)tiles->k - 1);
-    print_digits(printer, tiles, roles->k, roles->k_count, "number");
-    glsl_line(printer, "a_of_k[i] = %s;", part_of_place(printer, &a.load->index, roles->k, roles->k_count, 0));
-    glsl_line(printer, "b_of_k[i] = %s;", part_of_place(printer, &b.load->index, roles->k, roles->k_count, 0));
+    print_for_units(printer, tiles, tiles->method->print_keep);
+    glsl_line(printer, "barrier();");
+    glsl_line(printer, "next = k0 + %d;", tiles->slice);
+    glsl_open(printer, "if (next < end)");
+    print_for_units(printer, tiles, tiles->method->print_fetch);
     glsl_close(printer);
-    glsl_line(printer, "barrier();");
-    tiles->method->print_slice_and_multiply(printer, tiles);
+    tiles->method->print_multiply(printer, tiles);
     glsl_close(printer);
 }
 

@@ -8,13 +8,21 @@
 enum { SLICE = 16 }; /* points of k in shared memory, or as many as a matrix has */
 
 typedef struct Tiles Tiles;
+typedef struct Operand Operand;
 
 typedef struct TileMethod {
     PhaseKind phase;
     int most_units, least_units; /* results of a thread or matrices of a subgroup: along a side at most, in all at least */
     void (*print_shared)(GlslPrinter *printer, const Tiles *tiles); /* `slice`, and what else stands before main */
     void (*print_zeros)(GlslPrinter *printer, const Tiles *tiles);
-    void (*print_slice_and_multiply)(GlslPrinter *printer, const Tiles *tiles); /* the slice from k0 on */
+    /* A unit is what a thread reads of an operand at once: so many elements along k and along the side, of which it holds some
+     * values, from when they are fetched until the slice that they belong to can be written.  `unit`: which one of a thread. */
+    void (*size_unit)(const Operand *operand, int *along_k, int *along_side);
+    void (*print_held)(GlslPrinter *printer, const Operand *operand, int unit);
+    void (*print_fetch)(GlslPrinter *printer, const Tiles *tiles, const Operand *operand,
+                        int unit); /* of the slice at `next` */
+    void (*print_keep)(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit);
+    void (*print_multiply)(GlslPrinter *printer, const Tiles *tiles);
     /* Results go through shared memory in so many parts: what puts `part` there, and number `i` of it as m, n and s0. */
     int (*parts)(const Tiles *tiles);
     int (*part_size)(const Tiles *tiles);
@@ -36,19 +44,20 @@ struct Tiles {
     int64_t pieces;     /* of k, each a tile's */
 };
 
-/* An operand while a tile is computed; its elements are found at NAME_first + of_SIDE[side] + NAME_of_k[k]. */
-typedef struct Operand {
+/* An operand while a tile is computed.  Unit u of a thread begins at NAME_k<u> of the slice and NAME_side<u> of the tile; its
+ * elements are found at NAME_at<u> + NAME_of_k(k). */
+struct Operand {
     const KInst *load;
     char name, side; /* 'a' and 'm', 'b' and 'n' */
     int extent;      /* of a tile along the side */
     bool along_k;    /* elements that follow each other along k lie closer than those along the side */
     int run;         /* so many that follow each other in that direction are 16 bytes, and lie like those; or 1 */
-} Operand;
+};
 
 Operand tiles_operand(const Tiles *tiles, char name);
-const char *tiles_place(GlslPrinter *printer, const Operand *operand, const char *k); /* of element `side`, `k` */
-/* `value`, but `zero` where k is past the end. */
-const char *tiles_guarded(GlslPrinter *printer, const Tiles *tiles, const char *k, const char *value, const char *zero);
+/* What `get` reads of the operand's buffer, `ahead` behind the first k of a unit; or `zero` where that is past the end. */
+const char *tiles_read(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit, int ahead, const char *get,
+                       const char *zero);
 
 /* ---- ways: each says what a tile is made of ---- */
 
