@@ -39,6 +39,7 @@ typedef struct Backend {
     const char *(*open)(Arena *arena, const DeviceOptions *options, Device **device);
     const char *(*describe)(Device *device, Arena *arena); /* one line for people: what the device is, what cm uses of it */
     void (*close)(Device *device);
+    bool (*computes)(const Device *device, DType dtype); /* null: with every type */
 
     const char *(*compile)(Arena *arena, Device *device, const Plan *plan, Executable **executable, CompileStats *stats);
     void (*release)(Executable *executable);

@@ -12,7 +12,11 @@ typedef struct Device {
 static void print_trial(void *state, const cm_device_trial *trial)
 {
     Device *device = state;
-    const char *verdict = trial->agrees ? "ok" : trial->status ? "does not run" : "differs";
+    const char *verdict = trial->agrees ? "ok" : trial->skipped ? "skipped" : trial->status ? "does not run" : "differs";
+    if (!device->options->json && trial->skipped) {
+        printf("  %-24s %-12s  %s\n", trial->name, verdict, trial->reason);
+        return;
+    }
     if (!device->options->json) {
         printf("  %-24s %-12s  off by %-8.2g of %-8.2g%s", trial->name, verdict, trial->error, trial->most,
                trial->reason ? "" : "\n");
@@ -22,7 +26,8 @@ static void print_trial(void *state, const cm_device_trial *trial)
     }
     printf("%s{\"name\": ", device->told++ ? ", " : "");
     print_json_text(stdout, trial->name);
-    printf(", \"agrees\": %s, \"error\": ", trial->agrees ? "true" : "false");
+    printf(", \"agrees\": %s, \"skipped\": %s, \"error\": ", trial->agrees ? "true" : "false",
+           trial->skipped ? "true" : "false");
     print_json_number(stdout, trial->error);
     printf(", \"most\": ");
     print_json_number(stdout, trial->most);

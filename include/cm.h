@@ -122,6 +122,7 @@ typedef struct cm_device_trial {
     cm_status status;   /* CM_OK: it ran; else `reason` says why it did not */
     const char *reason; /* or null */
     int agrees;
+    int skipped;  /* 1: not tried, as the device lacks a type that it needs; `reason` says which */
     double error; /* the largest difference from what it should be, relative to the largest value of its array */
     double most;  /* that is allowed */
 } cm_device_trial;

@@ -18,8 +18,8 @@ typedef struct CheckCall {
 
 static void tell_trial(CheckCall *check, const cm_device_trial *trial)
 {
-    check->tried++;
-    check->failed += !trial->agrees;
+    check->tried += !trial->skipped;
+    check->failed += !trial->agrees && !trial->skipped;
     if (check->tell)
         check->tell(check->state, trial);
 }
@@ -98,6 +98,25 @@ static cm_status run_on_device(ApiCall *call, const TrialCall *trial, const cm_c
     return executable_run_named(call, executable, &(cm_run_options){0}, NULL, 0, results, (size_t)executable->output_count);
 }
 
+/* A type that the function computes with and the device does not; or DT_COUNT. */
+static DType lacking(const ContextDevice *device, const IrModule *module)
+{
+    for (int i = 0; i < module->funcs.count; i++)
+        for (IrRef ref = 0; ref < module->funcs.items[i]->nodes.count; ref++) {
+            DType dtype = ir_node(module->funcs.items[i], ref)->type.dtype;
+            if (device->backend->computes && !device->backend->computes(device->device, dtype))
+                return dtype;
+        }
+    return DT_COUNT;
+}
+
+static cm_status skip(ApiCall *call, const TrialCall *trial, DType dtype)
+{
+    const char *reason = arena_printf(call->arena, "the device does not compute with %s", dtype_name(dtype));
+    tell_trial(trial->check, &(cm_device_trial){.name = trial->entry, .reason = reason, .skipped = 1});
+    return CM_OK;
+}
+
 static cm_status trial_body(ApiCall *call, void *parameters)
 {
     const TrialCall *trial = parameters;
@@ -110,6 +129,13 @@ static cm_status trial_body(ApiCall *call, void *parameters)
         status = program_specialise_entry(call, program, call->arena, entry, &options, &specialised);
     if (status != CM_OK || !pass_derive(specialised->module, &call->diags))
         return CM_PROGRAM_ERROR;
+    ContextDevice *device;
+    status = context_device(call, trial->check->device, &device);
+    if (status != CM_OK)
+        return status;
+    DType lacks = lacking(device, specialised->module);
+    if (lacks != DT_COUNT)
+        return skip(call, trial, lacks);
     cm_array *results = arena_array(call->arena, cm_array, specialised->outputs.count + 1);
     status = run_on_device(call, trial, &options, entry, results);
     if (status != CM_OK)

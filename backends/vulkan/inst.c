@@ -2,6 +2,7 @@
 #include "backends/vulkan/glsl.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 const char *glsl_type(DType dtype)
@@ -31,8 +32,14 @@ void glsl_affine(const Affine *affine, Text *out)
     text_puts(out, any ? "" : "0");
 }
 
+/* Zeros are known at run time only: Mesa's driver for processors takes 0 * x and 0 / x for 0, whatever x is, and what x / 0 is
+ * for undefined. */
 void glsl_constant(DType dtype, double real, int64_t integer, Text *out)
 {
+    if (dtype_is_float(dtype) && real == 0) {
+        text_printf(out, "%s%s(zero())", signbit(real) ? "-" : "", glsl_type(dtype));
+        return;
+    }
     switch (dtype) {
     case DT_f64: {
         uint64_t bits;

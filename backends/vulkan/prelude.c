@@ -63,6 +63,7 @@ static const char *const narrow_parts[] = {
 static const Part parts[] = {
     /* numbers of 16 bits, rounded to the nearest, halves to even */
     {0, 0,
+     "float zero() { return uintBitsToFloat(gl_WorkGroupID.z); }\n"
      "bool is_nan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }\n"
      "uint bits_of_f16(float x) {\n"
      "  uint bits = floatBitsToUint(x), sign = (bits >> 16) & 0x8000u, size = bits & 0x7fffffffu;\n"

@@ -173,6 +173,11 @@ static int64_t over(int64_t count, int64_t each)
     return (count + each - 1) / each;
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
 static void share_points(const Device *device, Phase *phase, int64_t points)
 {
     phase->threads = POINT_THREADS;
@@ -194,6 +199,8 @@ static Phase phase_of_stage(const Device *device, const Kernel *kernel, int numb
         pieces = schedule_pieces(sizes->many_threads / points, terms, sizes->thread_terms);
     else if (shares)
         pieces = schedule_pieces(sizes->many_groups / points, terms, sizes->group_terms);
+    if (device->most_turns > 0 && !shares && schedule_joinable(stage)) /* more than a driver takes of one thread */
+        pieces = larger(pieces, over(terms, (int64_t)device->most_turns / 2));
     Phase phase = {.kind = shares ? PHASE_SUMS : PHASE_POINTS,
                    .stage = number,
                    .points = points,

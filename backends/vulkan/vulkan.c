@@ -52,6 +52,11 @@ static const char *vulkan_describe(Device *device, Arena *arena)
     return text.data;
 }
 
+static bool vulkan_computes(const Device *device, DType dtype)
+{
+    return dtype == DT_f64 ? device->features.shaderFloat64 : dtype == DT_i64 ? device->features.shaderInt64 : true;
+}
+
 static void vulkan_close(Device *device)
 {
     if (!device)
@@ -152,6 +157,7 @@ const Backend backend_vulkan = {
     .open = vulkan_open,
     .describe = vulkan_describe,
     .close = vulkan_close,
+    .computes = vulkan_computes,
     .compile = vulkan_compile,
     .release = vulkan_release,
     .dump = vulkan_dump,
