@@ -138,7 +138,7 @@ static void emit_stage_phase(Codegen *cg, const Reshaped *reshaped, int stage)
         cg->kernel = reshape_single(cg->arena, kernel, stage);
         if (contract_emit_phases(cg, cg->kernel))
             return;
-        reshape_merge_axes(kernel, code);
+        kernel_merge_axes(kernel, code);
     }
     cg->kernel = kernel;
     Nest nest = nest_choose(cg->arena, cg->target, kernel, code, reshaped->ragged.items[stage], true);

@@ -10,16 +10,6 @@ static const int64_t MAX_PARTIALS = 1 << 22;     /* elements of partial results 
 
 /* ---- copies ---- */
 
-static void copy_affines(Arena *arena, KStage *stage)
-{
-    stage->axes.items = arena_copy(arena, stage->axes.items, (size_t)stage->axes.count * sizeof *stage->axes.items);
-    stage->insts.items = arena_copy(arena, stage->insts.items, (size_t)stage->insts.count * sizeof *stage->insts.items);
-    stage->stores.items = arena_copy(arena, stage->stores.items, (size_t)stage->stores.count * sizeof *stage->stores.items);
-    stage->axes.capacity = stage->axes.count;
-    stage->insts.capacity = stage->insts.count;
-    stage->stores.capacity = stage->stores.count;
-}
-
 /* The same buffers and outer axes, no stages. */
 static Kernel *copy_shell(Arena *arena, const Kernel *kernel)
 {
@@ -41,74 +31,6 @@ Kernel *reshape_single(Arena *arena, const Kernel *kernel, int stage)
     return single;
 }
 
-/* Calls `visit` for each affine form of the stage. */
-typedef bool AffineVisit(Affine *affine, int a, int b, int64_t extent);
-static bool each_affine(KStage *stage, AffineVisit *visit, int a, int b, int64_t extent)
-{
-    for (int i = 0; i < stage->insts.count; i++) {
-        KInst *inst = &stage->insts.items[i];
-        if ((inst->op == K_load || inst->op == K_axis) && !visit(&inst->index, a, b, extent))
-            return false;
-    }
-    for (int i = 0; i < stage->stores.count; i++)
-        if (!visit(&stage->stores.items[i].index, a, b, extent))
-            return false;
-    return true;
-}
-
-/* ---- joining axes ---- */
-
-static bool steps_as_one(Affine *affine, int outer, int inner, int64_t extent)
-{
-    return affine->coef[outer] == affine->coef[inner] * extent;
-}
-
-static bool shift_axes(Affine *affine, int axis, int last, int64_t unused)
-{
-    (void)unused;
-    for (int i = axis; i < last; i++)
-        affine->coef[i] = affine->coef[i + 1];
-    affine->coef[last] = 0;
-    return true;
-}
-
-static void drop_axis(const Kernel *kernel, KStage *stage, int axis)
-{
-    int base = kernel->outer.count, last = base + stage->axes.count - 1;
-    each_affine(stage, shift_axes, axis, last, 0);
-    for (int i = axis; i < last; i++)
-        stage->axes.items[i - base] = stage->axes.items[i - base + 1];
-    stage->axes.count--;
-}
-
-static bool join_one(const Kernel *kernel, KStage *stage)
-{
-    int base = kernel->outer.count;
-    KAxis *axes = stage->axes.items;
-    for (int i = 0; i < stage->axes.count; i++) {
-        if (axes[i].extent == 1) {
-            drop_axis(kernel, stage, base + i);
-            return true;
-        }
-        for (int j = 0; j < stage->axes.count; j++) {
-            if (i == j || axes[i].kind != axes[j].kind || axes[i].kind == K_SCAN)
-                continue;
-            if (!each_affine(stage, steps_as_one, base + i, base + j, axes[j].extent))
-                continue;
-            axes[j].extent *= axes[i].extent;
-            drop_axis(kernel, stage, base + i);
-            return true;
-        }
-    }
-    return false;
-}
-
-void reshape_merge_axes(const Kernel *kernel, KStage *stage)
-{
-    while (join_one(kernel, stage)) {
-    }
-}
-
 /* ---- outer axes become axes of each stage ---- */
 
 static void index_locals_by_point(const Kernel *kernel, int buffer, Affine *affine)
@@ -125,7 +47,7 @@ static void index_locals_by_point(const Kernel *kernel, int buffer, Affine *affi
 static KStage flatten_stage(Arena *arena, const Kernel *kernel, const KStage *stage)
 {
     KStage flat = *stage;
-    copy_affines(arena, &flat);
+    kstage_own(arena, &flat);
     memset(&flat.axes, 0, sizeof flat.axes);
     for (int i = 0; i < kernel->outer.count; i++)
         list_push(arena, &flat.axes, kernel->outer.items[i]);
@@ -197,7 +119,7 @@ static void make_first(Split *s)
     Arena *arena = s->arena;
     KStage *first = &s->first;
     *first = *s->stage;
-    copy_affines(arena, first);
+    kstage_own(arena, first);
     first->accs.items = arena_copy(arena, first->accs.items, (size_t)first->accs.count * sizeof *first->accs.items);
     first->insts.count = first->body_count;
     memset(&first->stores, 0, sizeof first->stores);
@@ -229,7 +151,7 @@ static void make_second(Split *s)
     Arena *arena = s->arena;
     KStage *second = &s->second;
     *second = *s->stage;
-    copy_affines(arena, second);
+    kstage_own(arena, second);
     second->accs.items = arena_copy(arena, second->accs.items, (size_t)second->accs.count * sizeof *second->accs.items);
     for (int i = 0; i < second->axes.count; i++)
         if (second->axes.items[i].kind == K_REDUCE && i + s->kernel->outer.count != s->axis)
@@ -334,8 +256,8 @@ static bool try_lanes(Reshape *r, const KStage *stage, Split *best)
                    .axis = kernel->outer.count + i,
                    .ragged = WHOLE};
         run_split(&s);
-        reshape_merge_axes(s.kernel, &s.first);
-        reshape_merge_axes(s.kernel, &s.second);
+        kernel_merge_axes(s.kernel, &s.first);
+        kernel_merge_axes(s.kernel, &s.second);
         double split = nest_choose(r->arena, r->target, s.kernel, &s.first, WHOLE, false).cycles +
                        nest_choose(r->arena, r->target, s.kernel, &s.second, WHOLE, false).cycles;
         if (split >= cost)
@@ -402,7 +324,7 @@ static void reshape_fold(Reshape *r, KStage stage)
     if (r->out->by_stage && try_chunks(r, &stage, &split)) {
         adopt_buffers(r, &split);
         push_stage(r, split.first, split.ragged);
-        reshape_merge_axes(r->out->kernel, &split.second);
+        kernel_merge_axes(r->out->kernel, &split.second);
         push_stage(r, split.second, WHOLE);
     } else {
         push_stage(r, stage, WHOLE);
@@ -413,12 +335,12 @@ static void reshape_stage(Reshape *r, const KStage *from)
 {
     KStage stage = *from;
     Split split;
-    copy_affines(r->arena, &stage);
+    kstage_own(r->arena, &stage);
     if (stage.kind == K_STAGE_CONTRACT) {
         push_stage(r, stage, WHOLE);
         return;
     }
-    reshape_merge_axes(r->out->kernel, &stage);
+    kernel_merge_axes(r->out->kernel, &stage);
     if (stage.accs.count > 0 && try_lanes(r, &stage, &split)) {
         adopt_buffers(r, &split);
         reshape_fold(r, split.first);

@@ -11,8 +11,6 @@ typedef struct Reshaped {
 } Reshaped;
 
 Reshaped reshape_kernel(Arena *arena, const CpuTarget *target, const Kernel *kernel);
-/* Joins axes that every access of the stage steps through as one, and drops those of extent 1. */
-void reshape_merge_axes(const Kernel *kernel, KStage *stage);
 /* A kernel that has the same buffers and one stage. */
 Kernel *reshape_single(Arena *arena, const Kernel *kernel, int stage);
 

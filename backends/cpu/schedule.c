@@ -24,79 +24,6 @@ enum {
     GROUP_COLUMNS = 384,        /* of the panels that a task with long sums computes */
 };
 
-/* ---- the stage with fewer axes ---- */
-
-/* Every affine form of the stage, one after the other; null after the last. */
-static Affine *stage_affine(KStage *stage, int number)
-{
-    for (int i = 0; i < stage->insts.count; i++) {
-        KInst *inst = &stage->insts.items[i];
-        if (inst->op == K_load || inst->op == K_axis) {
-            if (number-- == 0) {
-                return &inst->index;
-            }
-        }
-    }
-    return number < stage->stores.count ? &stage->stores.items[number].index : NULL;
-}
-
-static bool stage_can_merge(KStage *stage, int outer, int inner, int64_t inner_extent)
-{
-    const Affine *affine;
-    for (int i = 0; (affine = stage_affine(stage, i)); i++) {
-        if (affine->coef[outer] != affine->coef[inner] * inner_extent) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The axis has one point: it can go. */
-static void stage_drop_axis(KStage *stage, int first, int axis)
-{
-    Affine *affine;
-    for (int i = 0; (affine = stage_affine(stage, i)); i++) {
-        for (int a = axis; a + 1 < K_MAX_AXES; a++) {
-            affine->coef[a] = affine->coef[a + 1];
-        }
-        affine->coef[K_MAX_AXES - 1] = 0;
-    }
-    for (int a = axis - first; a + 1 < stage->axes.count; a++) {
-        stage->axes.items[a] = stage->axes.items[a + 1];
-    }
-    stage->axes.count--;
-}
-
-static bool stage_merge_once(KStage *stage, int first)
-{
-    for (int i = 0; i < stage->axes.count; i++) {
-        if (stage->axes.items[i].extent == 1) {
-            stage_drop_axis(stage, first, first + i);
-            return true;
-        }
-        for (int j = 0; j < stage->axes.count; j++) {
-            KAxis *outer = &stage->axes.items[i], *inner = &stage->axes.items[j];
-            if (i != j && outer->kind == inner->kind && stage_can_merge(stage, first + i, first + j, inner->extent)) {
-                inner->extent *= outer->extent;
-                stage_drop_axis(stage, first, first + i);
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static KStage stage_merged(Arena *arena, const KStage *stage, int first)
-{
-    KStage copy = *stage;
-    copy.axes.items = arena_copy(arena, stage->axes.items, (size_t)stage->axes.count * sizeof(KAxis));
-    copy.insts.items = arena_copy(arena, stage->insts.items, (size_t)stage->insts.count * sizeof(KInst));
-    copy.stores.items = arena_copy(arena, stage->stores.items, (size_t)stage->stores.count * sizeof(KStore));
-    while (stage_merge_once(&copy, first)) {
-    }
-    return copy;
-}
-
 /* ---- what tiles can do ---- */
 
 static bool load_is_plain(const KInst *inst)
@@ -464,7 +391,9 @@ bool schedule_contract(Arena *arena, const CpuTarget *target, const Kernel *kern
         return false;
     }
     ContractSchedule trial = {.first_axis = kernel->outer.count, .row_axis = -1, .row_outer = -1};
-    trial.stage = stage_merged(arena, stage, trial.first_axis);
+    trial.stage = *stage;
+    kstage_own(arena, &trial.stage);
+    kernel_merge_axes(kernel, &trial.stage);
     const KInst *product = &trial.stage.insts.items[trial.stage.accs.items[0].value];
     trial.dtype = product->dtype == DT_f64 ? DT_f64 : DT_f32;
     trial.lanes = trial.dtype == DT_f64 ? target->lanes / 2 : target->lanes;

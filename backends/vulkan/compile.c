@@ -116,7 +116,7 @@ static const char *compile_phase(Arena *arena, Job *job, const Shaders *shaders,
     const char *reason = NULL;
     double turns = 0;
     if (shaders->kernel)
-        turns = glsl_print(arena, device, shaders->kernel, shaders->window, shaders->schedule, number, &text);
+        turns = glsl_print(arena, device, shaders->window, shaders->schedule, number, &text);
     else
         control_print(device, shaders->control, shaders->window, &text);
     if (device->most_turns > 0 && turns > device->most_turns)

@@ -447,9 +447,10 @@ static bool has_shared_sums(const Phase *phase, int stage)
     return phase->kind == PHASE_ROWS || (phase->kind == PHASE_SUMS && phase->stage == stage);
 }
 
-double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window,
-                  const Schedule *schedule, int number, Text *out)
+double glsl_print(Arena *arena, const Device *device, const unsigned char *window, const Schedule *schedule, int number,
+                  Text *out)
 {
+    const Kernel *kernel = schedule->kernel;
     const Phase *phase = &schedule->phases.items[number];
     GlslPrinter printer = {.arena = arena,
                            .device = device,

@@ -10,6 +10,7 @@
 #include "backends/vulkan/schedule.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 const Sizes schedule_sizes = {
     .many_lots = 1024,
@@ -289,10 +290,37 @@ int64_t schedule_piece_bytes(const Phase *phase, int64_t points)
     return (phase->pieces * points * 8 + 63) / 64 * 64;
 }
 
-const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel *kernel)
+/* Outer axes are axes of each stage where stages have no locals in common; what is stepped through as one is one axis. */
+static KStage simplified(Arena *arena, const Kernel *from, const Kernel *into, int number)
 {
+    KStage stage = from->stages.items[number];
+    kstage_own(arena, &stage);
+    memset(&stage.axes, 0, sizeof stage.axes);
+    for (int i = into->outer.count; i < from->outer.count; i++)
+        list_push(arena, &stage.axes, from->outer.items[i]);
+    for (int i = 0; i < from->stages.items[number].axes.count; i++)
+        list_push(arena, &stage.axes, from->stages.items[number].axes.items[i]);
+    kernel_merge_axes(into, &stage);
+    return stage;
+}
+
+static const Kernel *with_fewer_axes(Arena *arena, const Kernel *kernel)
+{
+    Kernel *fewer = arena_new_of(arena, Kernel);
+    *fewer = *kernel;
+    memset(&fewer->stages, 0, sizeof fewer->stages);
+    if (!schedule_has_locals(kernel))
+        memset(&fewer->outer, 0, sizeof fewer->outer);
+    for (int i = 0; i < kernel->stages.count; i++)
+        list_push(arena, &fewer->stages, simplified(arena, kernel, fewer, i));
+    return fewer;
+}
+
+const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel *given)
+{
+    const Kernel *kernel = with_fewer_axes(arena, given);
     Schedule *schedule = arena_new_of(arena, Schedule);
-    *schedule = (Schedule){.turns = 1};
+    *schedule = (Schedule){.kernel = kernel, .turns = 1};
     if (schedule_has_locals(kernel) && suits_rows(device, kernel)) {
         int64_t points = kernel_points(kernel);
         Phase rows = {

@@ -54,6 +54,7 @@ struct Phase {
 };
 
 struct Schedule {
+    const Kernel *kernel; /* with as few axes as can be: what phases are of */
     LIST(Phase) phases;
     int64_t lots;      /* outer points that the phases go through at once */
     int64_t turns;     /* so often, until they have gone through all */

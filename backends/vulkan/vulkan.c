@@ -110,23 +110,22 @@ static const char *vulkan_compile(Arena *arena, Device *device, const Plan *plan
 
 /* ---- dumps ---- */
 
-static const char *dump_spirv(Arena *arena, const Device *device, const Kernel *kernel, const Schedule *schedule, int phase,
-                              Text *out)
+static const char *dump_spirv(Arena *arena, const Device *device, const Schedule *schedule, int phase, Text *out)
 {
     Text text = text_new(arena);
     Spirv spirv;
-    glsl_print(arena, device, kernel, NULL, schedule, phase, &text);
+    glsl_print(arena, device, NULL, schedule, phase, &text);
     const char *reason = spirv_compile(arena, text.data, &spirv);
     for (size_t i = 0; !reason && i < spirv.count; i++)
         text_printf(out, "%08x%s", spirv.words[i], i % 8 == 7 || i + 1 == spirv.count ? "\n" : " ");
     return reason;
 }
 
-static void dump_phase(const Kernel *kernel, const Schedule *schedule, const Phase *phase, Text *out)
+static void dump_phase(const Schedule *schedule, const Phase *phase, Text *out)
 {
     static const char *const kinds[] = {"a thread for each point", "a workgroup for each sum", "a workgroup for each tile",
                                         "a workgroup for each tile, with matrices", "a workgroup for each row"};
-    text_printf(out, "// %s: %s, %lld of them", kernel->name, kinds[phase->kind], (long long)phase->points);
+    text_printf(out, "// %s: %s, %lld of them", schedule->kernel->name, kinds[phase->kind], (long long)phase->points);
     if (phase->pieces > 1)
         text_printf(out, phase->joins ? ", that joins %lld pieces" : " in %lld pieces each", (long long)phase->pieces);
     text_printf(out, ", in %lld workgroups", (long long)phase->groups);
@@ -143,11 +142,11 @@ static const char *vulkan_dump(Arena *arena, Device *device, const Kernel *kerne
     if (!only_schedule && !glsl && strcmp(stage, "spirv") != 0)
         return arena_printf(arena, "the Vulkan backend has no stage \"%s\": it has schedule, glsl and spirv", stage);
     for (int i = 0; i < schedule->phases.count && !reason; i++) {
-        dump_phase(kernel, schedule, &schedule->phases.items[i], out);
+        dump_phase(schedule, &schedule->phases.items[i], out);
         if (glsl)
-            glsl_print(arena, device, kernel, NULL, schedule, i, out);
+            glsl_print(arena, device, NULL, schedule, i, out);
         else if (!only_schedule)
-            reason = dump_spirv(arena, device, kernel, schedule, i, out);
+            reason = dump_spirv(arena, device, schedule, i, out);
     }
     return reason;
 }

@@ -127,8 +127,8 @@ typedef struct Phase Phase;
 
 /* `window`: by argument, scratch behind them; null: one window holds all.  Gives the turns that a thread takes in all loops
  * together. */
-double glsl_print(Arena *arena, const Device *device, const Kernel *kernel, const unsigned char *window,
-                  const Schedule *schedule, int phase, Text *out);
+double glsl_print(Arena *arena, const Device *device, const unsigned char *window, const Schedule *schedule, int phase,
+                  Text *out);
 bool glsl_uses(const Kernel *kernel, DType dtype); /* in memory or in values; sums that are kept wide count as f64 */
 
 typedef struct Prelude {

@@ -120,6 +120,11 @@ int kernel_add_buffer(Kernel *kernel, KBufferKind kind, DType dtype, int64_t cou
 KStage *kernel_add_stage(Kernel *kernel); /* pointers to earlier stages become invalid */
 KRef kstage_push(Arena *arena, KStage *stage, KInst inst); /* merges an instruction equal to an earlier one of the same part */
 
+/* ---- rewriting ---- */
+void kstage_own(Arena *arena, KStage *stage); /* a copy's axes, instructions and stores become its own */
+/* Joins axes of the stage, which owns them, that every access steps through as one, and drops those of extent 1. */
+void kernel_merge_axes(const Kernel *kernel, KStage *stage);
+
 /* ---- asking ---- */
 DType kacc_kept(const KAcc *acc);            /* as what it is kept until all is folded */
 int64_t kernel_points(const Kernel *kernel); /* product of the outer extents */
