@@ -238,7 +238,7 @@ const char *glsl_acc_type(const KAcc *acc)
     return acc->wide ? "double" : glsl_type(acc->dtype);
 }
 
-static void print_insts(GlslPrinter *printer, const KStage *stage, int first, int end)
+void glsl_insts(GlslPrinter *printer, const KStage *stage, int first, int end)
 {
     for (KRef ref = first; ref < end; ref++) {
         const KInst *inst = &stage->insts.items[ref];
@@ -288,7 +288,7 @@ void glsl_combine(GlslPrinter *printer, const KAcc *acc, const char *into, const
 
 void glsl_accumulate(GlslPrinter *printer, const KStage *stage, const char *guard)
 {
-    print_insts(printer, stage, 0, stage->body_count);
+    glsl_insts(printer, stage, 0, stage->body_count);
     if (guard)
         glsl_open(printer, "if (%s)", guard);
     for (int i = 0; i < stage->accs.count; i++) {
@@ -303,7 +303,7 @@ void glsl_accumulate(GlslPrinter *printer, const KStage *stage, const char *guar
 
 static void print_tail(GlslPrinter *printer, const KStage *stage)
 {
-    print_insts(printer, stage, stage->body_count, stage->insts.count);
+    glsl_insts(printer, stage, stage->body_count, stage->insts.count);
     for (int i = 0; i < stage->stores.count; i++) {
         const KStore *store = &stage->stores.items[i];
         Text place = text_new(printer->arena);
@@ -327,6 +327,8 @@ void glsl_finish(GlslPrinter *printer, const KStage *stage)
     else
         print_tail(printer, stage);
 }
+
+/* ---- points ---- */
 
 /* A thread has a piece of a sum, whose terms follow each other whatever their axes; or joins the pieces of one. */
 static void print_piece(GlslPrinter *printer, const KStage *stage)
@@ -389,6 +391,16 @@ static void print_place(GlslPrinter *printer, const KStage *stage, const char *n
     glsl_digits(printer, stage, kernel->outer.count, schedule_shares_out, "point");
 }
 
+static void print_own_point(GlslPrinter *printer, const KStage *stage)
+{
+    bool pieces = printer->phase->pieces > 1;
+    print_place(printer, stage, "number");
+    if (pieces && schedule_addition(stage))
+        additions_print(printer, stage);
+    else
+        (pieces ? print_piece : print_point)(printer, stage);
+}
+
 static void print_points(GlslPrinter *printer)
 {
     const KStage *stage = &printer->kernel->stages.items[printer->phase->stage];
@@ -398,8 +410,12 @@ static void print_points(GlslPrinter *printer)
         glsl_loop(printer, "i", "0", phase->each, 1);
     const char *group = several ? arena_printf(printer->arena, "(group * %d + i)", phase->each) : "group";
     glsl_line(printer, "int number = %s * %d + thread;", group, phase->threads);
-    print_place(printer, stage, "number");
-    (phase->pieces > 1 ? print_piece : print_point)(printer, stage);
+    if (phase->kind == PHASE_ZEROS)
+        additions_print_zeros(printer);
+    else if (phase->joins && schedule_addition(stage))
+        additions_print_joined(printer, stage);
+    else
+        print_own_point(printer, stage);
     if (several)
         glsl_close(printer);
 }
@@ -482,7 +498,7 @@ double glsl_print(Arena *arena, const Device *device, const unsigned char *windo
     glsl_line(&printer, "int thread = int(gl_LocalInvocationID.x);");
     glsl_line(&printer, "int group = int(gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x);");
     print_bases(&printer);
-    if (phase->kind == PHASE_POINTS)
+    if (phase->kind == PHASE_POINTS || phase->kind == PHASE_ZEROS)
         print_points(&printer);
     else if (phase->kind == PHASE_SUMS)
         print_sums(&printer);

@@ -41,6 +41,8 @@ void glsl_lot(GlslPrinter *printer, const char *number);
 int glsl_scratch_window(const GlslPrinter *printer);
 const char *glsl_scratch_base(const GlslPrinter *printer); /* in bytes from its window on */
 
+void glsl_insts(GlslPrinter *printer, const KStage *stage, int first, int end); /* as v<first>.. */
+
 /* Accumulator i is s<i>. */
 const char *glsl_acc_type(const KAcc *acc);
 void glsl_identities(GlslPrinter *printer, const KStage *stage);
@@ -66,6 +68,12 @@ void sums_print(GlslPrinter *printer, int stage);
 void sums_print_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step);
 /* What the accumulators have, as what `piece` of `point` came to. */
 void sums_keep_pieces(GlslPrinter *printer, const KStage *stage);
+
+/* ---- additions.c ---- */
+
+void additions_print_zeros(GlslPrinter *printer);                       /* element `number` of all copies */
+void additions_print(GlslPrinter *printer, const KStage *stage);        /* of `piece` at `point`, to its copy */
+void additions_print_joined(GlslPrinter *printer, const KStage *stage); /* to element `number` of what is added to */
 
 /* ---- tiles.c ---- */
 

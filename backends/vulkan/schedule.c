@@ -25,6 +25,7 @@ const Sizes schedule_sizes = {
     .many_tiles = 128,
     .tile_terms = 256,
     .tile_work = 1 << 15,
+    .most_copies = 16 << 20,
     .many_points = 1 << 18,
 };
 
@@ -84,8 +85,7 @@ const KAxis *schedule_axis(const Kernel *kernel, const KStage *stage, int axis)
     return axis < kernel->outer.count ? &kernel->outer.items[axis] : &stage->axes.items[axis - kernel->outer.count];
 }
 
-/* An addition goes to what is there. */
-static const KStore *adding_store(const KStage *stage)
+const KStore *schedule_addition(const KStage *stage)
 {
     for (int i = 0; i < stage->stores.count; i++)
         if (stage->stores.items[i].add)
@@ -97,10 +97,15 @@ static const KStore *adding_store(const KStage *stage)
 bool schedule_shares_out(const Kernel *kernel, const KStage *stage, int axis)
 {
     int outer = kernel->outer.count;
-    const KStore *adds = adding_store(stage);
+    const KStore *adds = schedule_addition(stage);
     if (axis >= outer && stage->axes.items[axis - outer].kind != K_MAP)
         return false;
     return !adds || adds->index.coef[axis] != 0;
+}
+
+bool schedule_follows(const Kernel *kernel, const KStage *stage, int axis)
+{
+    return schedule_axis(kernel, stage, axis)->kind == K_MAP && !schedule_shares_out(kernel, stage, axis);
 }
 
 bool schedule_sums(const Kernel *kernel, const KStage *stage, int axis)
@@ -131,7 +136,7 @@ bool schedule_joinable(const KStage *stage)
     for (int i = 0; i < stage->axes.count; i++)
         if (stage->axes.items[i].kind == K_SCAN)
             return false;
-    return stage->accs.count && !adding_store(stage);
+    return stage->accs.count && !schedule_addition(stage);
 }
 
 /* ---- sums ---- */
@@ -229,6 +234,42 @@ static Phase phase_that_joins(const Device *device, const Kernel *kernel, const 
     return phase;
 }
 
+/* ---- additions ---- */
+
+/* A copy of what is added to, for each piece. */
+static int64_t copy_elements(const Kernel *kernel, const KStage *stage)
+{
+    return kernel->buffers.items[schedule_addition(stage)->buffer].count;
+}
+
+static int64_t pieces_of_additions(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points)
+{
+    const Sizes *sizes = device->sizes;
+    if (!schedule_addition(stage) || stage->stores.count > 1 || stage->accs.count || schedule_has_locals(kernel) || !points)
+        return 1;
+    int64_t fit = sizes->most_copies / (8 * copy_elements(kernel, stage) + 1), wanted = sizes->many_threads / points;
+    return schedule_pieces(fit < wanted ? fit : wanted, schedule_count(kernel, stage, 0, schedule_follows),
+                           sizes->thread_terms);
+}
+
+/* Each piece goes to a copy of its own, which begins as zeros; then the copies are added to what is there. */
+static void add_additions(Arena *arena, const Device *device, const Kernel *kernel, int number, int64_t pieces,
+                          Schedule *schedule)
+{
+    const KStage *stage = &kernel->stages.items[number];
+    int64_t elements = copy_elements(kernel, stage), points = schedule_count(kernel, stage, 0, schedule_shares_out);
+    Phase zeros = {.kind = PHASE_ZEROS, .stage = number, .points = elements * pieces, .pieces = 1};
+    Phase additions = {.kind = PHASE_POINTS, .stage = number, .points = points, .pieces = pieces};
+    Phase joins = {.kind = PHASE_POINTS, .stage = number, .points = elements, .pieces = pieces, .joins = true};
+    share_points(device, &zeros, zeros.points);
+    share_points(device, &additions, points * pieces);
+    share_points(device, &joins, elements);
+    list_push(arena, &schedule->phases, zeros);
+    list_push(arena, &schedule->phases, additions);
+    list_push(arena, &schedule->phases, joins);
+    schedule->scratch_bytes = larger(schedule->scratch_bytes, schedule->pieces_at + 8 * elements * pieces);
+}
+
 /* ---- schedules ---- */
 
 /* Outer points that additions do not name follow each other. */
@@ -274,6 +315,11 @@ static void add_stage(Arena *arena, const Device *device, const Kernel *kernel, 
 {
     const KStage *stage = &kernel->stages.items[number];
     Phase phase;
+    int64_t additions = pieces_of_additions(device, kernel, stage, schedule_count(kernel, stage, 0, schedule_shares_out));
+    if (additions > 1) {
+        add_additions(arena, device, kernel, number, additions, schedule);
+        return;
+    }
     if (!tiles_choose(device, kernel, number, schedule->lots, &phase))
         phase = phase_of_stage(device, kernel, number, schedule->lots);
     list_push(arena, &schedule->phases, phase);
@@ -282,7 +328,7 @@ static void add_stage(Arena *arena, const Device *device, const Kernel *kernel, 
     int64_t points = schedule->lots * schedule_own_points(kernel, stage);
     list_push(arena, &schedule->phases, phase_that_joins(device, kernel, &phase, points));
     int64_t end = schedule->pieces_at + stage->accs.count * schedule_piece_bytes(&phase, points);
-    schedule->scratch_bytes = end > schedule->scratch_bytes ? end : schedule->scratch_bytes;
+    schedule->scratch_bytes = larger(schedule->scratch_bytes, end);
 }
 
 int64_t schedule_piece_bytes(const Phase *phase, int64_t points)

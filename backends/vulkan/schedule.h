@@ -30,6 +30,7 @@ struct Sizes {
     int64_t many_tiles;   /* of contractions; where there are fewer, sums are made in pieces, or tiles are smaller */
     int64_t tile_terms;   /* terms of a piece, at least */
     int64_t tile_work;    /* multiplications that are worth tiles */
+    int64_t most_copies;  /* bytes of copies that pieces of additions go to */
     int64_t many_points;  /* so many keep a device at work though threads have several */
 };
 extern const Sizes schedule_sizes;
@@ -39,6 +40,7 @@ typedef enum PhaseKind {
     PHASE_SUMS,     /* a workgroup for each point, whose threads share out the points of the reduction */
     PHASE_TILES,    /* a workgroup for each tile of a contraction's results (tiles.c) */
     PHASE_MATRICES, /* the same, with cooperative matrices */
+    PHASE_ZEROS,    /* a thread for each element of the copies that pieces of additions go to */
     PHASE_ROWS,     /* a workgroup for each point of the outer axes, for all stages: locals lie in shared memory */
 } PhaseKind;
 
@@ -46,7 +48,8 @@ struct Phase {
     PhaseKind kind;
     int stage;      /* but of ROWS */
     int64_t points; /* of a turn: of the stage, tiles of them, or rows */
-    int64_t pieces; /* of each sum; each has a thread or workgroup of its own, and what it comes to lies in scratch */
+    int64_t pieces; /* of each sum, or of the additions that follow each other; each has a thread or workgroup of its own, and
+                     * what it comes to lies in scratch */
     bool joins;     /* the pieces that the phase before has made */
     int64_t groups; /* workgroups of a dispatch */
     int threads;    /* of a workgroup */
@@ -59,7 +62,7 @@ struct Schedule {
     int64_t lots;      /* outer points that the phases go through at once */
     int64_t turns;     /* so often, until they have gone through all */
     int64_t lot_bytes; /* of the locals of an outer point, in scratch; 0: they are shared, or there are none */
-    int64_t pieces_at; /* in scratch, where what pieces come to lies: [accumulator][piece][point] */
+    int64_t pieces_at; /* in scratch, where what pieces come to lies: [accumulator][piece][point], or [piece][element] */
     int64_t scratch_bytes;
 };
 
@@ -73,6 +76,7 @@ const KAxis *schedule_axis(const Kernel *kernel, const KStage *stage, int axis);
 typedef bool AxisTest(const Kernel *kernel, const KStage *stage, int axis);
 AxisTest schedule_shares_out; /* its points may be computed at the same time */
 AxisTest schedule_sums;       /* it is reduced */
+AxisTest schedule_follows;    /* its points follow each other, as they may add to the same place */
 /* The points of the axes from `first` on that are wanted. */
 int64_t schedule_count(const Kernel *kernel, const KStage *stage, int first, AxisTest *wanted);
 int64_t schedule_terms(const Kernel *kernel, const KStage *stage);      /* of each sum */
@@ -84,6 +88,7 @@ bool schedule_joinable(const KStage *stage); /* it has sums that can be made in 
 bool schedule_shares_terms(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points);
 /* As many as are wanted, if each has so many terms. */
 int64_t schedule_pieces(int64_t wanted, int64_t terms, int64_t least_terms);
+const KStore *schedule_addition(const KStage *stage); /* the store that adds; or null */
 int64_t schedule_piece_bytes(const Phase *phase, int64_t points); /* of one accumulator, for so many points */
 
 #endif

@@ -123,8 +123,9 @@ static const char *dump_spirv(Arena *arena, const Device *device, const Schedule
 
 static void dump_phase(const Schedule *schedule, const Phase *phase, Text *out)
 {
-    static const char *const kinds[] = {"a thread for each point", "a workgroup for each sum", "a workgroup for each tile",
-                                        "a workgroup for each tile, with matrices", "a workgroup for each row"};
+    static const char *const kinds[] = {"a thread for each point",   "a workgroup for each sum",
+                                        "a workgroup for each tile", "a workgroup for each tile, with matrices",
+                                        "a thread for each zero",    "a workgroup for each row"};
     text_printf(out, "// %s: %s, %lld of them", schedule->kernel->name, kinds[phase->kind], (long long)phase->points);
     if (phase->pieces > 1)
         text_printf(out, phase->joins ? ", that joins %lld pieces" : " in %lld pieces each", (long long)phase->pieces);

@@ -3,11 +3,11 @@
  *   device.c   the instance, a physical device and its queue      schedule.c how a kernel is shared out: its phases
  *   compile.c  kernels to pipelines, on all threads               glsl.c     a phase of a kernel as GLSL
  *   spirv.c    GLSL to SPIR-V, by glslang                         sums.c     sums that threads share out or make in pieces
- *   prelude.c  GLSL that every shader begins with                 inst.c     one instruction as GLSL
+ *   prelude.c  GLSL that every shader begins with                 additions.c additions in pieces
+ *   inst.c     one instruction as GLSL                            features.c what may be used of a device
  *   tiles.c    contractions by tiles in shared memory             operands.c where the elements of their operands lie
  *   numbers.c  tiles of numbers that threads keep                 matrices.c tiles of cooperative matrices
- *   features.c what may be used of a device                       shapes.c   which matrices a device has, and whether they work
- *   control.c  shaders that decide and copy for control flow
+ *   shapes.c   which matrices a device has, and whether they work control.c  shaders that decide and copy for control flow
  *   layout.c   where a plan's buffers lie in device memory        windows.c  which part of it a dispatch sees
  *   instance.c memory, transfers                                  commands.c what is recorded and submitted
  *   execute.c  recording a plan's steps                           lost.c     which kernel a device was lost in
@@ -17,7 +17,7 @@
  * elements are cut out of words, and stored with atomic operations on theirs.  Nothing beyond Vulkan 1.1 is needed; f64 and
  * i64 need the device's features of these names.  A kernel becomes one or a few phases, each a shader; a dispatch binds a row
  * of a table, that lies behind the values and says where each argument begins.  The order of every sum is a function of the
- * kernel alone. */
+ * kernel and of what the device has, never of what else is under way. */
 #ifndef CM_BACKENDS_VULKAN_VULKAN_INTERNAL_H
 #define CM_BACKENDS_VULKAN_VULKAN_INTERNAL_H
 

@@ -18,7 +18,8 @@ static const char *const singles[] = {"matrices",       "other_order",      "bat
                                       "long_gradient",  "unbounded",        "drawn_lengths", "long_drawn_length",
                                       "kept_turns",     "linear_way_back",  "without_f64",   "least_divided",
                                       "long_halves",    "long_batches",     "few_long_rows", "rows_in_turns",
-                                      "sums_in_pieces", "halves_in_pieces", "nothing",       "by_zero"};
+                                      "sums_in_pieces", "halves_in_pieces", "nothing",       "by_zero",
+                                      "additions"};
 static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches", "long_halves"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };

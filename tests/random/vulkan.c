@@ -16,6 +16,7 @@ static const Sizes small_sizes = {
     .many_tiles = 16,
     .tile_terms = 2,
     .tile_work = 1,
+    .most_copies = 1 << 12,
     .many_points = 8,
 };
 
