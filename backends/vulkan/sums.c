@@ -40,7 +40,7 @@ enum { TOGETHER = 4 }; /* terms of a thread that are under way at the same time 
 static void print_own_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step)
 {
     int64_t terms = schedule_terms(printer->kernel, stage), length = glsl_piece_length(printer, terms, step);
-    bool pieces = length < terms;
+    bool pieces = printer->phase->pieces > 1;
     int together = length >= TOGETHER * step ? TOGETHER : 1;
     const char *end = arena_printf(printer->arena, "%lld", (long long)terms), *first = ahead;
     if (pieces) {
