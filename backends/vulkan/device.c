@@ -177,7 +177,8 @@ static const char *choose_physical(Arena *arena, Device *device)
         device->clock_bits = clock_bits;
         device->fuses = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
     }
-    device->window_bytes = device->properties.limits.maxStorageBufferRange / WINDOW_STEP * WINDOW_STEP;
+    int64_t range = device->properties.limits.maxStorageBufferRange;
+    device->window_bytes = (range < INT32_MAX ? range : INT32_MAX) / WINDOW_STEP * WINDOW_STEP; /* shaders count in int */
     device->row_alignment = (int64_t)device->properties.limits.minUniformBufferOffsetAlignment;
     if (device->is_minimal && best) {
         device->window_bytes = device->window_bytes < MINIMUM_RANGE ? device->window_bytes : MINIMUM_RANGE;
