@@ -64,7 +64,7 @@ static const Expectation expectations[] = {
     {"fmt --check loose.cm", 1, "loose.cm"},
     {"fmt bad.cm", 1, ""},
     {"devices", 0, "cpu"},
-    {"devices --check", 0, "contraction_gradients    ok"},
+    {"devices --check", 0, "contractions.dot         ok"},
     {"devices --check --json", 0, "\"trials\": ["},
     {"completion", 2, ""},
     {"completion bash", 0, "complete"},
