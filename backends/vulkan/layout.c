@@ -191,7 +191,7 @@ static bool look(const Laying *laying, const PlanStep *step, Sight *sight)
     sight->window = arena_array(laying->arena, unsigned char, args + 1);
     for (int i = 0; i < args; i++)
         sight->ranges[i] = range_of(laying, step->args.items[i]);
-    sight->ranges[args] = (Range){layout->scratch, layout->scratch + layout->scratch_bytes};
+    sight->ranges[args] = (Range){layout->scratch, layout->scratch + laying->schedule[step->kernel]->scratch_bytes};
     while (!windows_place(laying->arena, laying->device, laying->value_bytes, sight->ranges, sight->count, &sight->windows,
                           sight->window)) {
         int next = windows_shortest(sight->ranges, sight->moved, args);

@@ -282,6 +282,30 @@ static int64_t most_lots(const Kernel *kernel)
     return kernel_points(kernel);
 }
 
+static bool stores_to(const KStage *stage, int buffer)
+{
+    for (int i = 0; i < stage->stores.count; i++)
+        if (stage->stores.items[i].buffer == buffer)
+            return true;
+    return false;
+}
+
+/* Whether a stage reads what one before it has stored to an argument: other threads see that behind a dispatch only. */
+static bool hands_arguments_on(const Kernel *kernel)
+{
+    for (int number = 1; number < kernel->stages.count; number++) {
+        const KStage *stage = &kernel->stages.items[number];
+        for (int i = 0; i < stage->insts.count; i++) {
+            const KInst *inst = &stage->insts.items[i];
+            for (int before = 0; before < number && inst->op == K_load; before++)
+                if (kernel->buffers.items[inst->buffer].kind != K_LOCAL &&
+                    stores_to(&kernel->stages.items[before], inst->buffer))
+                    return true;
+        }
+    }
+    return false;
+}
+
 /* A workgroup for each outer point, if they are many or need little. */
 static bool suits_rows(const Device *device, const Kernel *kernel)
 {
@@ -293,7 +317,7 @@ static bool suits_rows(const Device *device, const Kernel *kernel)
             points *= stage->axes.items[k].extent;
         work += points;
     }
-    return fits_shared(kernel) && most_lots(kernel) == lots &&
+    return fits_shared(kernel) && !hands_arguments_on(kernel) && most_lots(kernel) == lots &&
            (lots >= device->sizes->many_lots || work <= device->sizes->little_work);
 }
 
