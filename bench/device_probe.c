@@ -245,13 +245,20 @@ static double seconds_of_multiply_adds(DeviceProbe *probe)
     return seconds_of_commands(probe);
 }
 
+/* With twice the work until it takes long enough. */
+static double seconds_of(DeviceProbe *probe, double (*measure)(DeviceProbe *), uint32_t *work, uint32_t most)
+{
+    double taken = measure(probe);
+    while (taken < LONG_ENOUGH && *work * 2 <= most) {
+        *work *= 2;
+        taken = measure(probe);
+    }
+    return taken;
+}
+
 double device_probe_multiply_add(DeviceProbe *probe)
 {
-    double taken = seconds_of_multiply_adds(probe);
-    while (taken < LONG_ENOUGH && probe->groups * 2 <= MOST_GROUPS) {
-        probe->groups *= 2;
-        taken = seconds_of_multiply_adds(probe);
-    }
+    double taken = seconds_of(probe, seconds_of_multiply_adds, &probe->groups, MOST_GROUPS);
     return 2.0 * SUMS * ROUNDS * THREADS * probe->groups / taken;
 }
 
@@ -272,10 +279,6 @@ static double seconds_of_copies(DeviceProbe *probe)
 
 double device_probe_copy(DeviceProbe *probe)
 {
-    double taken = seconds_of_copies(probe);
-    while (taken < LONG_ENOUGH && probe->copies * 2 <= MOST_COPIES) {
-        probe->copies *= 2;
-        taken = seconds_of_copies(probe);
-    }
+    double taken = seconds_of(probe, seconds_of_copies, &probe->copies, MOST_COPIES);
     return 2.0 * (double)COPIED * probe->copies / taken;
 }

@@ -2,7 +2,7 @@
  *
  *   kernel  outer a0:64  stage 0: 8 sums of 3,136 into a local     one phase of rows        64 workgroups, or
  *                        stage 1: 25,088 points that read it       a phase of sums          512 workgroups
- *                                                                  and one of points        1.6 million threads
+ *                                                                  and one of points        a thread for four
  *
  * Shaders have these numbers at hand: `lot`, which of the outer points of a turn it is, and a0, a1.., the point. */
 #ifndef CM_BACKENDS_VULKAN_SCHEDULE_H

@@ -227,6 +227,14 @@ static void print_for_units(GlslPrinter *printer, const Tiles *tiles, PrintUnit 
         }
 }
 
+/* Nothing lies past the end: a piece may be empty. */
+static void print_fetches(GlslPrinter *printer, const Tiles *tiles)
+{
+    glsl_open(printer, "if (next < end)");
+    print_for_units(printer, tiles, tiles->method->print_fetch);
+    glsl_close(printer);
+}
+
 /* A slice is fetched while the one before it is multiplied, so that memory has that long to answer. */
 static void print_sums(GlslPrinter *printer, const Tiles *tiles)
 {
@@ -236,15 +244,13 @@ static void print_sums(GlslPrinter *printer, const Tiles *tiles)
     print_units(printer, tiles, &b);
     long long length = glsl_piece_length(printer, tiles->k, tiles->slice);
     glsl_line(printer, "int next = piece * %lld, end = min(next + %lld, %lld);", length, length, (long long)tiles->k);
-    print_for_units(printer, tiles, tiles->method->print_fetch);
+    print_fetches(printer, tiles);
     glsl_range(printer, "k0", "next", "end", tiles->slice, length / tiles->slice);
     glsl_line(printer, "barrier();");
     print_for_units(printer, tiles, tiles->method->print_keep);
     glsl_line(printer, "barrier();");
     glsl_line(printer, "next = k0 + %d;", tiles->slice);
-    glsl_open(printer, "if (next < end)");
-    print_for_units(printer, tiles, tiles->method->print_fetch);
-    glsl_close(printer);
+    print_fetches(printer, tiles);
     tiles->method->print_multiply(printer, tiles);
     glsl_close(printer);
 }

@@ -16,11 +16,10 @@ typedef struct TileMethod {
     void (*print_shared)(GlslPrinter *printer, const Tiles *tiles); /* `slice`, and what else stands before main */
     void (*print_zeros)(GlslPrinter *printer, const Tiles *tiles);
     /* A unit is what a thread reads of an operand at once: so many elements along k and along the side, of which it holds some
-     * values, from when they are fetched until the slice that they belong to can be written.  `unit`: which one of a thread. */
+     * values, from when they are fetched, of the slice at `next`, until that can be written.  `unit`: which one of a thread. */
     void (*size_unit)(const Operand *operand, int *along_k, int *along_side);
     void (*print_held)(GlslPrinter *printer, const Operand *operand, int unit);
-    void (*print_fetch)(GlslPrinter *printer, const Tiles *tiles, const Operand *operand,
-                        int unit); /* of the slice at `next` */
+    void (*print_fetch)(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit);
     void (*print_keep)(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit);
     void (*print_multiply)(GlslPrinter *printer, const Tiles *tiles);
     /* Results go through shared memory in so many parts: what puts `part` there, and number `i` of it as m, n and s0. */
