@@ -64,14 +64,14 @@ void glsl_close(GlslPrinter *printer)
     glsl_line(printer, "}");
 }
 
-static bool makes_pieces(const GlslPrinter *printer)
+bool glsl_has_piece(const GlslPrinter *printer)
 {
-    return printer->phase->pieces > 1 && !printer->phase->joins;
+    return printer->phase->role == ROLE_PIECES || printer->phase->role == ROLE_RESUME;
 }
 
 int64_t glsl_piece_length(const GlslPrinter *printer, int64_t end, int64_t step)
 {
-    int64_t pieces = makes_pieces(printer) ? printer->phase->pieces : 1;
+    int64_t pieces = glsl_has_piece(printer) ? printer->phase->pieces : 1;
     return (end + pieces * step - 1) / (pieces * step) * step;
 }
 
@@ -88,9 +88,26 @@ void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_
     glsl_range(printer, name, first, arena_printf(printer->arena, "%lld", (long long)end), step, (end + step - 1) / step);
 }
 
-static void open_loop(GlslPrinter *printer, int axis, int64_t extent)
+static void open_axis(GlslPrinter *printer, const KStage *stage, int axis)
 {
-    glsl_loop(printer, arena_printf(printer->arena, "a%d", axis), "0", extent, 1);
+    const char *name = arena_printf(printer->arena, "a%d", axis);
+    glsl_loop(printer, name, "0", schedule_axis(printer->kernel, stage, axis)->extent, 1);
+}
+
+static int open_axes(GlslPrinter *printer, const KStage *stage, int first, AxisTest *wanted)
+{
+    int count = 0;
+    for (int axis = first; axis < printer->kernel->outer.count + stage->axes.count; axis++)
+        if (wanted(printer->kernel, stage, axis)) {
+            open_axis(printer, stage, axis);
+            count++;
+        }
+    return count;
+}
+
+int glsl_loops(GlslPrinter *printer, const KStage *stage, AxisTest *wanted)
+{
+    return open_axes(printer, stage, printer->kernel->outer.count, wanted);
 }
 
 /* ---- where buffers lie ---- */
@@ -322,8 +339,8 @@ static void print_tail(GlslPrinter *printer, const KStage *stage)
 
 void glsl_finish(GlslPrinter *printer, const KStage *stage)
 {
-    if (makes_pieces(printer))
-        sums_keep_pieces(printer, stage);
+    if (printer->phase->role == ROLE_PIECES)
+        sums_keep_piece(printer, stage, "s");
     else
         print_tail(printer, stage);
 }
@@ -342,23 +359,10 @@ static void print_piece(GlslPrinter *printer, const KStage *stage)
 static void print_point(GlslPrinter *printer, const KStage *stage)
 {
     const Kernel *kernel = printer->kernel;
-    int outer = kernel->outer.count, open = 0, reduced = 0, first = schedule_has_locals(kernel) ? outer : 0;
-    for (int axis = first; axis < outer + stage->axes.count; axis++) {
-        bool maps = axis < outer || stage->axes.items[axis - outer].kind == K_MAP;
-        if (maps && !schedule_shares_out(kernel, stage, axis)) {
-            open_loop(printer, axis, schedule_axis(kernel, stage, axis)->extent);
-            open++;
-        }
-    }
+    int open = open_axes(printer, stage, schedule_has_locals(kernel) ? kernel->outer.count : 0, schedule_follows);
     glsl_identities(printer, stage);
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < stage->axes.count; i++) {
-            if (stage->axes.items[i].kind != (pass ? K_REDUCE : K_SCAN))
-                continue;
-            open_loop(printer, outer + i, stage->axes.items[i].extent);
-            open += !pass;
-            reduced += pass;
-        }
+    open += glsl_loops(printer, stage, schedule_scans);
+    int reduced = glsl_loops(printer, stage, schedule_sums);
     if (stage->body_count || stage->accs.count)
         glsl_accumulate(printer, stage, NULL);
     while (reduced--)
@@ -375,7 +379,7 @@ static void print_place(GlslPrinter *printer, const KStage *stage, const char *n
 {
     const Phase *phase = printer->phase;
     const Kernel *kernel = printer->kernel;
-    bool pieces = makes_pieces(printer);
+    bool pieces = glsl_has_piece(printer);
     glsl_line(printer, "if (%s >= %lld)", number, (long long)(phase->points * (pieces ? phase->pieces : 1)));
     glsl_line(printer, "  return;");
     if (pieces)
@@ -393,12 +397,16 @@ static void print_place(GlslPrinter *printer, const KStage *stage, const char *n
 
 static void print_own_point(GlslPrinter *printer, const KStage *stage)
 {
-    bool pieces = printer->phase->pieces > 1;
+    const PhaseRole role = printer->phase->role;
     print_place(printer, stage, "number");
-    if (pieces && schedule_addition(stage))
+    if (role == ROLE_WHOLE)
+        print_point(printer, stage);
+    else if (role == ROLE_BEFORE)
+        scans_print_before(printer, stage);
+    else if (schedule_addition(stage))
         additions_print(printer, stage);
     else
-        (pieces ? print_piece : print_point)(printer, stage);
+        (schedule_joinable(stage) ? print_piece : scans_print)(printer, stage);
 }
 
 static void print_points(GlslPrinter *printer)
@@ -412,7 +420,7 @@ static void print_points(GlslPrinter *printer)
     glsl_line(printer, "int number = %s * %d + thread;", group, phase->threads);
     if (phase->kind == PHASE_ZEROS)
         additions_print_zeros(printer);
-    else if (phase->joins && schedule_addition(stage))
+    else if (phase->role == ROLE_JOIN && schedule_addition(stage))
         additions_print_joined(printer, stage);
     else
         print_own_point(printer, stage);

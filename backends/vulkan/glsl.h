@@ -23,12 +23,14 @@ typedef struct GlslPrinter {
 
 void glsl_line(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void glsl_open(GlslPrinter *printer, const char *format, ...) __attribute__((format(printf, 2, 3))); /* a block */
+bool glsl_has_piece(const GlslPrinter *printer); /* `piece` is which one a thread or workgroup is about */
 /* for (int name = first; name < end; name += step), so often at most. */
 void glsl_range(GlslPrinter *printer, const char *name, const char *first, const char *end, int64_t step, int64_t turns);
 /* The same of numbers that are known, but for `first`, which is small. */
 void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step);
+int glsl_loops(GlslPrinter *printer, const KStage *stage, AxisTest *wanted); /* along its own axes; gives how many */
 /* How long each piece of a loop from 0 to `end` is, in whole steps; the last ones are shorter.  All of it, but in a phase that
- * makes pieces. */
+ * has pieces. */
 int64_t glsl_piece_length(const GlslPrinter *printer, int64_t end, int64_t step);
 void glsl_close(GlslPrinter *printer);
 
@@ -66,8 +68,15 @@ void sums_print(GlslPrinter *printer, int stage);
 /* Terms of a sum, of the present piece, or what all its pieces came to, into the accumulators: from the one that is `ahead` on,
  * one every `step`. */
 void sums_print_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step);
-/* What the accumulators have, as what `piece` of `point` came to. */
-void sums_keep_pieces(GlslPrinter *printer, const KStage *stage);
+/* The numbers NAME0, NAME1.. , one for each accumulator, as what `piece` of `point` came to; and these, into accumulators. */
+void sums_keep_piece(GlslPrinter *printer, const KStage *stage, const char *name);
+void sums_accumulate_piece(GlslPrinter *printer, const KStage *stage);
+
+/* ---- scans.c ---- */
+
+/* `piece` of `point`: what it comes to; or, from what comes before it on, all that is behind the sums at each of its points. */
+void scans_print(GlslPrinter *printer, const KStage *stage);
+void scans_print_before(GlslPrinter *printer, const KStage *stage); /* each piece of `point`, in its place */
 
 /* ---- additions.c ---- */
 

@@ -5,8 +5,9 @@
  * many threads, and locals lie in scratch; where those of all outer points would be too long, the phases are gone through in
  * turns.
  *
- * A sum that would keep few threads busy for long is made in pieces, which lie in scratch until another phase joins them.  The
- * number of pieces is a function of the kernel and of what the device has matrices for, and with it the order of the sum. */
+ * A sum that would keep few threads busy for long is made in pieces, which lie in scratch until another phase joins them.  So is
+ * one along whose axis results lie (a scan), whose pieces are gone through once more when it is known what comes before each.
+ * The number of pieces is a function of the kernel and of what the device has matrices for, and with it the order of the sum. */
 #include "backends/vulkan/schedule.h"
 
 #include <stdlib.h>
@@ -113,6 +114,11 @@ bool schedule_sums(const Kernel *kernel, const KStage *stage, int axis)
     return axis >= kernel->outer.count && schedule_axis(kernel, stage, axis)->kind == K_REDUCE;
 }
 
+bool schedule_scans(const Kernel *kernel, const KStage *stage, int axis)
+{
+    return axis >= kernel->outer.count && schedule_axis(kernel, stage, axis)->kind == K_SCAN;
+}
+
 int64_t schedule_count(const Kernel *kernel, const KStage *stage, int first, AxisTest *wanted)
 {
     int64_t points = 1;
@@ -131,12 +137,17 @@ int64_t schedule_own_points(const Kernel *kernel, const KStage *stage)
     return schedule_count(kernel, stage, kernel->outer.count, schedule_shares_out);
 }
 
-bool schedule_joinable(const KStage *stage)
+static bool has_scan(const KStage *stage)
 {
     for (int i = 0; i < stage->axes.count; i++)
         if (stage->axes.items[i].kind == K_SCAN)
-            return false;
-    return stage->accs.count && !schedule_addition(stage);
+            return true;
+    return false;
+}
+
+bool schedule_joinable(const KStage *stage)
+{
+    return stage->accs.count && !has_scan(stage) && !schedule_addition(stage);
 }
 
 /* ---- sums ---- */
@@ -184,11 +195,20 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static void share_points(const Device *device, Phase *phase, int64_t points)
+/* Pieces are a thread's each: those of a point lie far from each other. */
+static void share_points(const Device *device, Phase *phase)
 {
+    bool of_pieces = phase->role == ROLE_PIECES || phase->role == ROLE_RESUME;
     phase->threads = POINT_THREADS;
-    phase->each = points >= device->sizes->many_points ? POINTS_EACH : 1;
-    phase->groups = over(points, phase->threads * phase->each);
+    phase->each = phase->role == ROLE_WHOLE && phase->points >= device->sizes->many_points ? POINTS_EACH : 1;
+    phase->groups = over(phase->points * (of_pieces ? phase->pieces : 1), phase->threads * phase->each);
+}
+
+static Phase phase_of_points(const Device *device, PhaseRole role, int stage, int64_t points, int64_t pieces)
+{
+    Phase phase = {.kind = PHASE_POINTS, .role = role, .stage = stage, .points = points, .pieces = pieces};
+    share_points(device, &phase);
+    return phase;
 }
 
 /* Threads have sums that lie side by side; what follows each other in memory is shared out by a workgroup. */
@@ -207,31 +227,42 @@ static Phase phase_of_stage(const Device *device, const Kernel *kernel, int numb
         pieces = schedule_pieces(sizes->many_groups / points, terms, sizes->group_terms);
     if (device->most_turns > 0 && !shares && schedule_joinable(stage)) /* more than a driver takes of one thread */
         pieces = larger(pieces, over(terms, (int64_t)device->most_turns / 2));
-    Phase phase = {.kind = shares ? PHASE_SUMS : PHASE_POINTS,
+    PhaseRole role = pieces > 1 ? ROLE_PIECES : ROLE_WHOLE;
+    if (!shares)
+        return phase_of_points(device, role, number, points, pieces);
+    return (Phase){.kind = PHASE_SUMS,
+                   .role = role,
                    .stage = number,
                    .points = points,
                    .pieces = pieces,
                    .groups = points * pieces,
                    .threads = GROUP_THREADS};
-    if (!shares)
-        share_points(device, &phase, points * pieces);
-    return phase;
 }
 
 static Phase phase_that_joins(const Device *device, const Kernel *kernel, const Phase *before, int64_t points)
 {
     const KStage *stage = &kernel->stages.items[before->stage];
     bool shares = before->pieces >= device->sizes->shared_terms && shared_sum_bytes(stage) <= MOST_SHARED;
-    Phase phase = {.kind = shares ? PHASE_SUMS : PHASE_POINTS,
+    if (!shares)
+        return phase_of_points(device, ROLE_JOIN, before->stage, points, before->pieces);
+    return (Phase){.kind = PHASE_SUMS,
+                   .role = ROLE_JOIN,
                    .stage = before->stage,
                    .points = points,
                    .pieces = before->pieces,
-                   .joins = true,
                    .groups = points,
                    .threads = GROUP_THREADS};
-    if (!shares)
-        share_points(device, &phase, points);
-    return phase;
+}
+
+int64_t schedule_piece_bytes(const Phase *phase, int64_t points)
+{
+    return (phase->pieces * points * 8 + 63) / 64 * 64;
+}
+
+static void reserve_pieces(const KStage *stage, const Phase *phase, int64_t points, Schedule *schedule)
+{
+    int64_t end = schedule->pieces_at + stage->accs.count * schedule_piece_bytes(phase, points);
+    schedule->scratch_bytes = larger(schedule->scratch_bytes, end);
 }
 
 /* ---- additions ---- */
@@ -259,15 +290,38 @@ static void add_additions(Arena *arena, const Device *device, const Kernel *kern
     const KStage *stage = &kernel->stages.items[number];
     int64_t elements = copy_elements(kernel, stage), points = schedule_count(kernel, stage, 0, schedule_shares_out);
     Phase zeros = {.kind = PHASE_ZEROS, .stage = number, .points = elements * pieces, .pieces = 1};
-    Phase additions = {.kind = PHASE_POINTS, .stage = number, .points = points, .pieces = pieces};
-    Phase joins = {.kind = PHASE_POINTS, .stage = number, .points = elements, .pieces = pieces, .joins = true};
-    share_points(device, &zeros, zeros.points);
-    share_points(device, &additions, points * pieces);
-    share_points(device, &joins, elements);
+    share_points(device, &zeros);
     list_push(arena, &schedule->phases, zeros);
-    list_push(arena, &schedule->phases, additions);
-    list_push(arena, &schedule->phases, joins);
+    list_push(arena, &schedule->phases, phase_of_points(device, ROLE_PIECES, number, points, pieces));
+    list_push(arena, &schedule->phases, phase_of_points(device, ROLE_JOIN, number, elements, pieces));
     schedule->scratch_bytes = larger(schedule->scratch_bytes, schedule->pieces_at + 8 * elements * pieces);
+}
+
+/* ---- scans ---- */
+
+/* Of the points that are gone along.  A thread puts together what all pieces of a point come to: they are no more than the
+ * points of a piece, unless a driver would not take one so long. */
+static int64_t pieces_of_scan(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points)
+{
+    int64_t along = schedule_count(kernel, stage, kernel->outer.count, schedule_scans), root = 1;
+    if (!has_scan(stage) || !points || !along || !stage->accs.count || schedule_addition(stage))
+        return 1;
+    while (root * root < along)
+        root++;
+    int64_t wanted = device->sizes->many_threads / points;
+    int64_t pieces = schedule_pieces(wanted < root ? wanted : root, along, device->sizes->thread_terms);
+    int64_t most = (int64_t)device->most_turns / 2, turns = along * schedule_terms(kernel, stage);
+    return most > 0 && turns > most ? larger(pieces, over(turns, most)) : pieces;
+}
+
+static void add_scan(Arena *arena, const Device *device, const Kernel *kernel, int number, int64_t pieces, Schedule *schedule)
+{
+    const KStage *stage = &kernel->stages.items[number];
+    int64_t points = schedule->lots * schedule_own_points(kernel, stage);
+    for (PhaseRole role = ROLE_PIECES; role <= ROLE_RESUME; role++)
+        if (role != ROLE_JOIN)
+            list_push(arena, &schedule->phases, phase_of_points(device, role, number, points, pieces));
+    reserve_pieces(stage, &schedule->phases.items[schedule->phases.count - 1], points, schedule);
 }
 
 /* ---- schedules ---- */
@@ -339,9 +393,13 @@ static void add_stage(Arena *arena, const Device *device, const Kernel *kernel, 
 {
     const KStage *stage = &kernel->stages.items[number];
     Phase phase;
+    int64_t points = schedule->lots * schedule_own_points(kernel, stage), scan = pieces_of_scan(device, kernel, stage, points);
     int64_t additions = pieces_of_additions(device, kernel, stage, schedule_count(kernel, stage, 0, schedule_shares_out));
-    if (additions > 1) {
-        add_additions(arena, device, kernel, number, additions, schedule);
+    if (additions > 1 || scan > 1) {
+        if (additions > 1)
+            add_additions(arena, device, kernel, number, additions, schedule);
+        else
+            add_scan(arena, device, kernel, number, scan, schedule);
         return;
     }
     if (!tiles_choose(device, kernel, number, schedule->lots, &phase))
@@ -349,15 +407,8 @@ static void add_stage(Arena *arena, const Device *device, const Kernel *kernel, 
     list_push(arena, &schedule->phases, phase);
     if (phase.pieces == 1)
         return;
-    int64_t points = schedule->lots * schedule_own_points(kernel, stage);
     list_push(arena, &schedule->phases, phase_that_joins(device, kernel, &phase, points));
-    int64_t end = schedule->pieces_at + stage->accs.count * schedule_piece_bytes(&phase, points);
-    schedule->scratch_bytes = larger(schedule->scratch_bytes, end);
-}
-
-int64_t schedule_piece_bytes(const Phase *phase, int64_t points)
-{
-    return (phase->pieces * points * 8 + 63) / 64 * 64;
+    reserve_pieces(stage, &phase, points, schedule);
 }
 
 /* Outer axes are axes of each stage where stages have no locals in common; what is stepped through as one is one axis. */

@@ -36,7 +36,7 @@ struct Sizes {
 extern const Sizes schedule_sizes;
 
 typedef enum PhaseKind {
-    PHASE_POINTS,   /* a thread for each point of a stage's map axes */
+    PHASE_POINTS,   /* a thread for a point of a stage's map axes, or for a few */
     PHASE_SUMS,     /* a workgroup for each point, whose threads share out the points of the reduction */
     PHASE_TILES,    /* a workgroup for each tile of a contraction's results (tiles.c) */
     PHASE_MATRICES, /* the same, with cooperative matrices */
@@ -44,13 +44,22 @@ typedef enum PhaseKind {
     PHASE_ROWS,     /* a workgroup for each point of the outer axes, for all stages: locals lie in shared memory */
 } PhaseKind;
 
+/* What a phase does of its stage, where sums, or additions that follow each other, are made in pieces: each piece has a thread
+ * or workgroup of its own, and what it comes to lies in scratch. */
+typedef enum PhaseRole {
+    ROLE_WHOLE,  /* everything: there are no pieces */
+    ROLE_PIECES, /* makes them */
+    ROLE_JOIN,   /* puts them together, and goes on with the sums */
+    ROLE_BEFORE, /* of a scan: puts what comes before each piece in its place */
+    ROLE_RESUME, /* of a scan: goes through each piece again, from there on */
+} PhaseRole;
+
 struct Phase {
     PhaseKind kind;
+    PhaseRole role;
     int stage;      /* but of ROWS */
     int64_t points; /* of a turn: of the stage, tiles of them, or rows */
-    int64_t pieces; /* of each sum, or of the additions that follow each other; each has a thread or workgroup of its own, and
-                     * what it comes to lies in scratch */
-    bool joins;     /* the pieces that the phase before has made */
+    int64_t pieces; /* of each point's sums or additions, in all phases of the stage; 1: there are none */
     int64_t groups; /* workgroups of a dispatch */
     int threads;    /* of a workgroup */
     int each;       /* POINTS: so many for a thread, each a workgroup's width behind the one before */
@@ -76,6 +85,7 @@ const KAxis *schedule_axis(const Kernel *kernel, const KStage *stage, int axis);
 typedef bool AxisTest(const Kernel *kernel, const KStage *stage, int axis);
 AxisTest schedule_shares_out; /* its points may be computed at the same time */
 AxisTest schedule_sums;       /* it is reduced */
+AxisTest schedule_scans;      /* it is gone along with a sum at each point */
 AxisTest schedule_follows;    /* its points follow each other, as they may add to the same place */
 /* The points of the axes from `first` on that are wanted. */
 int64_t schedule_count(const Kernel *kernel, const KStage *stage, int first, AxisTest *wanted);

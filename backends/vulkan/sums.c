@@ -15,7 +15,7 @@ static const char *place_of_piece(GlslPrinter *printer, const KStage *stage, int
                         dtype_size(kacc_kept(&stage->accs.items[i])), (long long)points);
 }
 
-static void accumulate_pieces(GlslPrinter *printer, const KStage *stage)
+void sums_accumulate_piece(GlslPrinter *printer, const KStage *stage)
 {
     for (int i = 0; i < stage->accs.count; i++) {
         const char *into = arena_printf(printer->arena, "s%d", i);
@@ -25,11 +25,11 @@ static void accumulate_pieces(GlslPrinter *printer, const KStage *stage)
     }
 }
 
-void sums_keep_pieces(GlslPrinter *printer, const KStage *stage)
+void sums_keep_piece(GlslPrinter *printer, const KStage *stage, const char *name)
 {
     for (int i = 0; i < stage->accs.count; i++)
-        glsl_line(printer, "put_%s_%d(%s, s%d);", dtype_name(kacc_kept(&stage->accs.items[i])), glsl_scratch_window(printer),
-                  place_of_piece(printer, stage, i), i);
+        glsl_line(printer, "put_%s_%d(%s, %s%d);", dtype_name(kacc_kept(&stage->accs.items[i])), glsl_scratch_window(printer),
+                  place_of_piece(printer, stage, i), name, i);
 }
 
 /* ---- terms ---- */
@@ -40,7 +40,7 @@ enum { TOGETHER = 4 }; /* terms of a thread that are under way at the same time 
 static void print_own_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step)
 {
     int64_t terms = schedule_terms(printer->kernel, stage), length = glsl_piece_length(printer, terms, step);
-    bool pieces = printer->phase->pieces > 1;
+    bool pieces = printer->phase->role == ROLE_PIECES;
     int together = length >= TOGETHER * step ? TOGETHER : 1;
     const char *end = arena_printf(printer->arena, "%lld", (long long)terms), *first = ahead;
     if (pieces) {
@@ -62,12 +62,12 @@ static void print_own_terms(GlslPrinter *printer, const KStage *stage, const cha
 
 void sums_print_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step)
 {
-    if (!printer->phase->joins) {
+    if (printer->phase->role != ROLE_JOIN) {
         print_own_terms(printer, stage, ahead, step);
         return;
     }
     glsl_loop(printer, "piece", ahead, printer->phase->pieces, step);
-    accumulate_pieces(printer, stage);
+    sums_accumulate_piece(printer, stage);
     glsl_close(printer);
 }
 

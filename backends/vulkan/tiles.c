@@ -92,6 +92,7 @@ bool tiles_choose(const Device *device, const Kernel *kernel, int stage, int64_t
     if (!tiles_plan(device, kernel, stage, lots, &tiles))
         return false;
     *phase = (Phase){.kind = tiles.method->phase,
+                     .role = tiles.pieces > 1 ? ROLE_PIECES : ROLE_WHOLE,
                      .stage = stage,
                      .points = tile_count(&tiles),
                      .pieces = tiles.pieces,

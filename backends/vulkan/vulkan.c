@@ -126,9 +126,15 @@ static void dump_phase(const Schedule *schedule, const Phase *phase, Text *out)
     static const char *const kinds[] = {"a thread for each point",   "a workgroup for each sum",
                                         "a workgroup for each tile", "a workgroup for each tile, with matrices",
                                         "a thread for each zero",    "a workgroup for each row"};
+    static const char *const roles[] = {[ROLE_PIECES] = ", in %lld pieces each",
+                                        [ROLE_JOIN] = ", that joins %lld pieces",
+                                        [ROLE_BEFORE] = ", that puts what comes before each of %lld pieces in its place",
+                                        [ROLE_RESUME] = ", that goes on in %lld pieces each"};
     text_printf(out, "// %s: %s, %lld of them", schedule->kernel->name, kinds[phase->kind], (long long)phase->points);
-    if (phase->pieces > 1)
-        text_printf(out, phase->joins ? ", that joins %lld pieces" : " in %lld pieces each", (long long)phase->pieces);
+    if (phase->each > 1)
+        text_printf(out, ", %d to a thread", phase->each);
+    if (phase->role != ROLE_WHOLE)
+        text_printf(out, roles[phase->role], (long long)phase->pieces);
     text_printf(out, ", in %lld workgroups", (long long)phase->groups);
     if (schedule->turns > 1)
         text_printf(out, ", %lld times", (long long)schedule->turns);

@@ -3,7 +3,7 @@
  *   device.c   the instance, a physical device and its queue      schedule.c how a kernel is shared out: its phases
  *   compile.c  kernels to pipelines, on all threads               glsl.c     a phase of a kernel as GLSL
  *   spirv.c    GLSL to SPIR-V, by glslang                         sums.c     sums that threads share out or make in pieces
- *   prelude.c  GLSL that every shader begins with                 additions.c additions in pieces
+ *   prelude.c  GLSL that every shader begins with                 additions.c additions in pieces; scans.c, of running sums
  *   inst.c     one instruction as GLSL                            features.c what may be used of a device
  *   tiles.c    contractions by tiles in shared memory             operands.c where the elements of their operands lie
  *   numbers.c  tiles of numbers that threads keep                 matrices.c tiles of cooperative matrices

@@ -19,7 +19,7 @@ static const char *const singles[] = {"matrices",       "other_order",      "bat
                                       "kept_turns",     "linear_way_back",  "without_f64",   "least_divided",
                                       "long_halves",    "long_batches",     "few_long_rows", "rows_in_turns",
                                       "sums_in_pieces", "halves_in_pieces", "nothing",       "by_zero",
-                                      "additions"};
+                                      "additions",      "scans"};
 static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches", "long_halves"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
@@ -226,7 +226,8 @@ START_TEST(loops_that_the_driver_leaves_are_refused)
     cm_error *error;
     cm_executable *executable;
     cm_context *context = test_context(1);
-    cm_program *program = test_program(context, "fn long() = max_over(cumsum(ones[T: 300000], T), T)\n");
+    cm_program *program = test_program(context, "fn long() { let i ~ integers[T: 70000](600000)\n"
+                                                "  scatter_add(ones[N: 600000], N, i, iota[T] as f32) }\n");
     cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
     cm_status status = cm_compile(program, "long", &options, &executable, &error);
     expect_failure(status, "turns of loops", status);

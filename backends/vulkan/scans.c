@@ -1,0 +1,37 @@
+/* Scans, along whose axis results lie, in pieces: what each comes to, what comes before each, and each once more from there on. */
+#include "backends/vulkan/glsl.h"
+
+void scans_print(GlslPrinter *printer, const KStage *stage)
+{
+    const Kernel *kernel = printer->kernel;
+    const bool resumes = printer->phase->role == ROLE_RESUME;
+    int64_t along = schedule_count(kernel, stage, kernel->outer.count, schedule_scans);
+    int64_t length = glsl_piece_length(printer, along, 1);
+    const char *first = arena_printf(printer->arena, "piece * %lld", (long long)length);
+    const char *end = arena_printf(printer->arena, "min((piece + 1) * %lld, %lld)", (long long)length, (long long)along);
+    glsl_identities(printer, stage);
+    if (resumes)
+        sums_accumulate_piece(printer, stage);
+    glsl_range(printer, "along", first, end, 1, length);
+    glsl_digits(printer, stage, kernel->outer.count, schedule_scans, "along");
+    int reduced = glsl_loops(printer, stage, schedule_sums);
+    glsl_accumulate(printer, stage, NULL);
+    while (reduced--)
+        glsl_close(printer);
+    if (resumes)
+        glsl_finish(printer, stage);
+    glsl_close(printer);
+    if (!resumes)
+        glsl_finish(printer, stage);
+}
+
+void scans_print_before(GlslPrinter *printer, const KStage *stage)
+{
+    glsl_identities(printer, stage);
+    glsl_loop(printer, "piece", "0", printer->phase->pieces, 1);
+    for (int i = 0; i < stage->accs.count; i++)
+        glsl_line(printer, "%s before%d = s%d;", glsl_acc_type(&stage->accs.items[i]), i, i);
+    sums_accumulate_piece(printer, stage);
+    sums_keep_piece(printer, stage, "before");
+    glsl_close(printer);
+}
