@@ -203,6 +203,7 @@ LLVMValueRef emit_iota(Codegen *cg, LLVMTypeRef element, int lanes, int64_t step
 bool value_is_vector(LLVMValueRef value);
 LLVMValueRef emit_splat(Codegen *cg, LLVMValueRef value, int lanes);                /* vectors stay as they are */
 LLVMValueRef emit_fma(Codegen *cg, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c); /* one rounding; scalars or vectors */
+LLVMValueRef emit_least(Codegen *cg, LLVMValueRef a, LLVMValueRef b);               /* of two i64 */
 LLVMValueRef emit_lane_mask(Codegen *cg, LLVMValueRef count, int lanes);            /* lane < count (i64) */
 LLVMValueRef emit_cast(Codegen *cg, LLVMValueRef value, DType from, DType to);
 /* Folds `value` into `state`; both scalars or both vectors. */

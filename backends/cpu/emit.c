@@ -72,9 +72,14 @@ LLVMValueRef emit_iota(Codegen *cg, LLVMTypeRef element, int lanes, int64_t step
     return LLVMConstVector(items, (unsigned)lanes);
 }
 
+LLVMValueRef emit_least(Codegen *cg, LLVMValueRef a, LLVMValueRef b)
+{
+    return LLVMBuildSelect(cg->builder, LLVMBuildICmp(cg->builder, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
 LLVMValueRef emit_lane_mask(Codegen *cg, LLVMValueRef count, int lanes)
 {
-    LLVMValueRef narrow = LLVMBuildTrunc(cg->builder, count, cg->i32, "");
+    LLVMValueRef narrow = LLVMBuildTrunc(cg->builder, emit_least(cg, count, codegen_i64(cg, lanes)), cg->i32, "");
     return LLVMBuildICmp(cg->builder, LLVMIntSLT, emit_iota(cg, cg->i32, lanes, 1), emit_splat(cg, narrow, lanes), "mask");
 }
 

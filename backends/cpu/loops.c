@@ -161,17 +161,12 @@ typedef struct Bounds {
     int64_t extent, piece; /* of the whole axis; of each piece of it, or 0 */
 } Bounds;
 
-static LLVMValueRef least(Codegen *cg, LLVMValueRef a, LLVMValueRef b)
-{
-    return LLVMBuildSelect(cg->builder, LLVMBuildICmp(cg->builder, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
 static Bounds bounds_of_piece(Codegen *cg, LLVMValueRef which, int64_t size, int64_t extent)
 {
     LLVMValueRef low = LLVMBuildNSWMul(cg->builder, which, codegen_i64(cg, size), "low");
     LLVMValueRef high = LLVMBuildNSWAdd(cg->builder, low, codegen_i64(cg, size), "");
     if (extent % size)
-        high = least(cg, high, codegen_i64(cg, extent));
+        high = emit_least(cg, high, codegen_i64(cg, extent));
     return (Bounds){.low = low, .high = high, .extent = extent, .piece = size};
 }
 
@@ -216,7 +211,7 @@ static LLVMValueRef rest_mask(Emission *e, const Bounds *bounds, LLVMValueRef in
     if (fits(bounds, e->nest->lanes))
         return NULL;
     LLVMValueRef rest = LLVMBuildSub(e->cg->builder, bounds->high, index, "");
-    return emit_lane_mask(e->cg, least(e->cg, rest, codegen_i64(e->cg, e->nest->lanes)), e->nest->lanes);
+    return emit_lane_mask(e->cg, rest, e->nest->lanes);
 }
 
 /* ---- reductions ---- */

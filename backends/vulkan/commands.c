@@ -70,7 +70,8 @@ static VkResult end(Instance *instance)
     return vkEndCommandBuffer(present(instance)->commands);
 }
 
-/* A command buffer may be full; what is submitted at once may be, too. */
+/* A command buffer may be full; what is submitted at once may be, too.  Each command sees what is before it, also of another
+ * submission. */
 VkResult instance_next_command(Instance *instance, VkCommandBuffer *commands)
 {
     bool full = instance->is_open && present(instance)->count >= MOST_COMMANDS;
@@ -80,15 +81,12 @@ VkResult instance_next_command(Instance *instance, VkCommandBuffer *commands)
     if (instance->is_submitted)
         instance->used = 0;
     instance->is_submitted = false;
-    bool first = !instance->used;
     if (!result && !instance->is_open)
         result = begin(instance);
     if (result)
         return result;
     *commands = present(instance)->commands;
     present(instance)->count++;
-    if (first)
-        return VK_SUCCESS;
     const VkPipelineStageFlags works = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
     VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
@@ -223,8 +221,11 @@ VkResult instance_dispatch(Instance *instance, const Dispatch *dispatch, int tur
     const Shaders *shaders = &instance->executable->layout.shaders.items[dispatch->shaders];
     const Schedule *schedule = shaders->schedule;
     VkResult result = VK_SUCCESS;
+    bool goes_on = false;
     for (int64_t own = 0; own < schedule->turns && !result; own++)
-        for (int i = 0; i < schedule->phases.count && !result; i++)
-            result = dispatch_phase(instance, dispatch, i, shaders->kernel ? (int)own : turn, launch, own + i > 0);
+        for (int i = 0; i < schedule->phases.count && !result; i++) {
+            result = dispatch_phase(instance, dispatch, i, shaders->kernel ? (int)own : turn, launch, goes_on);
+            goes_on |= dispatch_groups(shaders, dispatch, i).x > 0;
+        }
     return result;
 }

@@ -17,14 +17,16 @@ static const char *located(Arena *arena, const Kernel *kernel, const char *reaso
 
 const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel)
 {
-    const char *lacks = NULL;
+    const char *lacks = NULL, *name = device->properties.deviceName;
+    if (!schedule_is_countable(schedule_kernel(arena, device, kernel)))
+        return located(arena, kernel,
+                       arena_printf(arena, "'%s' has more points than shaders count, which is to 2^30", kernel->name));
     if (glsl_uses(kernel, DT_f64) && !device->features.shaderFloat64)
         lacks = "f64";
     if (glsl_uses(kernel, DT_i64) && !device->features.shaderInt64)
         lacks = "i64";
     if (!lacks)
         return NULL;
-    const char *name = device->properties.deviceName;
     return located(arena, kernel,
                    arena_printf(arena, "%s does not compute with %s, which '%s' needs", name, lacks, kernel->name));
 }
@@ -76,7 +78,7 @@ static const char *make_pipeline(Arena *arena, Device *device, const char *name,
     VkResult result = vkCreateShaderModule(device->logical, &code, NULL, &module);
     if (result)
         return device_reason(arena, name, result);
-    bool sized = phase->kind == PHASE_MATRICES && device->matrices.can_size;
+    bool sized = phase->kind == PHASE_MATRICES && device->matrices.form != MATRICES_BY_HAND;
     VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT size = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO_EXT,
         .requiredSubgroupSize = (uint32_t)device->matrices.threads};

@@ -35,6 +35,7 @@ enum {
     FEW_PIECES = 4,      /* fewer are not worth another phase */
     POINTS_EACH = 4,     /* of a thread, if points are many */
 };
+static const int64_t most_counted = 1 << 30; /* by a shader, whose numbers have 32 bits with their sign */
 
 /* ---- what a kernel is made of ---- */
 
@@ -98,10 +99,12 @@ const KStore *schedule_addition(const KStage *stage)
 bool schedule_shares_out(const Kernel *kernel, const KStage *stage, int axis)
 {
     int outer = kernel->outer.count;
-    const KStore *adds = schedule_addition(stage);
     if (axis >= outer && stage->axes.items[axis - outer].kind != K_MAP)
         return false;
-    return !adds || adds->index.coef[axis] != 0;
+    for (int i = 0; i < stage->stores.count; i++)
+        if (stage->stores.items[i].add && !stage->stores.items[i].index.coef[axis])
+            return false;
+    return true;
 }
 
 bool schedule_follows(const Kernel *kernel, const KStage *stage, int axis)
@@ -454,4 +457,21 @@ const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel
     for (int i = 0; i < kernel->stages.count; i++)
         add_stage(arena, device, kernel, i, schedule);
     return schedule;
+}
+
+bool schedule_is_countable(const Schedule *schedule)
+{
+    const Kernel *kernel = schedule->kernel;
+    bool countable = kernel_points(kernel) <= most_counted;
+    for (int i = 0; i < kernel->stages.count; i++) {
+        const KStage *stage = &kernel->stages.items[i];
+        countable &= schedule_terms(kernel, stage) <= most_counted;
+        countable &= schedule_count(kernel, stage, 0, schedule_scans) <= most_counted;
+        countable &= schedule_count(kernel, stage, 0, schedule_follows) <= most_counted;
+    }
+    for (int i = 0; i < schedule->phases.count; i++) {
+        const Phase *phase = &schedule->phases.items[i];
+        countable &= phase->points <= most_counted / phase->pieces;
+    }
+    return countable;
 }

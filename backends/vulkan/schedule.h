@@ -76,6 +76,7 @@ struct Schedule {
 };
 
 const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel *kernel);
+bool schedule_is_countable(const Schedule *schedule); /* shaders can number all its points, terms and pieces */
 /* A stage by tiles, if it is a contraction and large enough (tiles.c). */
 bool tiles_choose(const Device *device, const Kernel *kernel, int stage, int64_t lots, Phase *phase);
 

@@ -29,7 +29,9 @@ static bool by_hand(void)
     return how && strcmp(how, "by_hand") == 0;
 }
 
-static void ask_subgroups(Device *device)
+/* How large they are; and whether a pipeline can ask that they are.  Where a driver may take another size for each shader, what
+ * counts on subgroups would be wrong. */
+static bool ask_subgroups(Device *device)
 {
     VkPhysicalDeviceSubgroupSizeControlPropertiesEXT control = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT};
@@ -39,7 +41,7 @@ static void ask_subgroups(Device *device)
         subgroups.pNext = &control;
     vkGetPhysicalDeviceProperties2(device->physical, &properties);
     device->matrices.threads = (int)subgroups.subgroupSize;
-    device->matrices.can_size = control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
+    return control.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
 }
 
 typedef struct Link { /* of a chain of features */
@@ -92,25 +94,23 @@ void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, 
     Matrices *matrices = &device->matrices;
     Link links[LINKS] = {{0}};
     *needs = (MatrixNeeds){0};
-    ask_subgroups(device);
+    bool sizes = ask_subgroups(device);
     matrices->has[MATRICES_BY_HAND] = by_hand();
-    if (by_hand() || !device->may_use[FEATURE_matrices]) {
-        matrices->can_size = false;
+    if (by_hand() || !device->may_use[FEATURE_matrices])
         return next;
-    }
     name_links(needs, links);
     for (int i = 0; i < LINKS; i++)
         links[i].wanted = links[i].wanted && device_has_extension(device, links[i].extension);
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
                                           .pNext = chain_of(links, NULL)};
     vkGetPhysicalDeviceFeatures2(device->physical, &features);
-    matrices->has[MATRICES_NV] = needs->halves.shaderFloat16 && needs->nv.cooperativeMatrix;
-    matrices->has[MATRICES_KHR] = needs->halves.shaderFloat16 && has_khr(needs);
-    matrices->can_size &= needs->sizes.subgroupSizeControl && needs->sizes.computeFullSubgroups;
+    bool can_size = sizes && needs->sizes.subgroupSizeControl && needs->sizes.computeFullSubgroups;
+    matrices->has[MATRICES_NV] = can_size && needs->halves.shaderFloat16 && needs->nv.cooperativeMatrix;
+    matrices->has[MATRICES_KHR] = can_size && needs->halves.shaderFloat16 && has_khr(needs);
     bool any = matrices->has[MATRICES_NV] || matrices->has[MATRICES_KHR];
     links[LINK_HALVES].wanted &= any;
     links[LINK_MEMORY_MODEL].wanted &= matrices->has[MATRICES_KHR];
-    links[LINK_SIZES].wanted &= any && matrices->can_size;
+    links[LINK_SIZES].wanted &= any;
     links[LINK_NV].wanted &= matrices->has[MATRICES_NV];
     links[LINK_KHR].wanted &= matrices->has[MATRICES_KHR];
     for (int i = 0; i < LINKS; i++)
@@ -123,9 +123,11 @@ void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, 
 
 static void add_candidate(const Device *device, Candidates *candidates, MatrixForm form, uint32_t m, uint32_t n, uint32_t k)
 {
+    const VkPhysicalDeviceLimits *limits = &device->properties.limits;
     MatrixShape shape = {(int)m, (int)n, (int)k};
-    if (m > MOST_SIDE || n > MOST_SIDE || k > MOST_SIDE || k % 2 ||
-        matrices_shared_bytes(&shape) > device->properties.limits.maxComputeSharedMemorySize)
+    uint32_t threads = MATRICES_SUBGROUPS * (uint32_t)device->matrices.threads;
+    if (threads > limits->maxComputeWorkGroupInvocations || threads > limits->maxComputeWorkGroupSize[0] || m > MOST_SIDE || n > MOST_SIDE || k > MOST_SIDE || k % 2 ||
+        matrices_shared_bytes(&shape) > limits->maxComputeSharedMemorySize)
         return;
     int at = candidates->count++;
     while (at && candidates->list[at - 1].form == form &&

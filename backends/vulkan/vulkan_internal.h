@@ -54,7 +54,6 @@ typedef struct Matrices {
     MatrixShape shape;
     bool has[MATRIX_FORMS]; /* the device does, of some shape */
     int threads;            /* of a subgroup */
-    bool can_size;          /* a pipeline can say how large its subgroups are */
 } Matrices;
 
 typedef struct Sizes Sizes;

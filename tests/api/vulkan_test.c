@@ -220,20 +220,34 @@ START_TEST(matrices_by_hand_agree_with_the_cpu)
 }
 END_TEST
 
-/* Mesa's device for processors leaves loops after so many turns that the result would be wrong. */
-START_TEST(loops_that_the_driver_leaves_are_refused)
+static void expect_not_compiled(const char *text, const char *reason)
 {
     cm_error *error;
     cm_executable *executable;
     cm_context *context = test_context(1);
-    cm_program *program = test_program(context, "fn long() { let i ~ integers[T: 70000](600000)\n"
-                                                "  scatter_add(ones[N: 600000], N, i, iota[T] as f32) }\n");
+    cm_program *program = test_program(context, text);
     cm_compile_options options = {.size = sizeof options, .device = "vulkan"};
     cm_status status = cm_compile(program, "long", &options, &executable, &error);
-    expect_failure(status, "turns of loops", status);
     ck_assert_int_ne(status, CM_OK);
+    expect_failure(status, reason, status);
     cm_program_free(program);
     cm_context_free(context);
+}
+
+/* Mesa's device for processors leaves loops after so many turns that the result would be wrong. */
+START_TEST(loops_that_the_driver_leaves_are_refused)
+{
+    expect_not_compiled("fn long() { let i ~ integers[T: 70000](600000)\n"
+                        "  scatter_add(ones[N: 600000], N, i, iota[T] as f32) }\n",
+                        "turns of loops");
+}
+END_TEST
+
+START_TEST(what_shaders_cannot_number_is_refused)
+{
+    expect_not_compiled("fn long() { let u ~ uniform[N: 40000]\n"
+                        "  sum(exp(outer(u, rename(u, N -> M)))) }\n",
+                        "has more points than shaders count");
 }
 END_TEST
 
@@ -457,6 +471,7 @@ static TCase *vulkan(void)
     tcase_add_test(test, the_host_asks_only_where_it_must);
     tcase_add_test(test, features_can_be_left_out);
     tcase_add_test(test, loops_that_the_driver_leaves_are_refused);
+    tcase_add_test(test, what_shaders_cannot_number_is_refused);
     tcase_add_loop_test(test, matrices_by_hand_agree_with_the_cpu, 0, HALVES);
     add_singles(test);
     return test;
