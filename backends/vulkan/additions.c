@@ -5,7 +5,7 @@
 /* As what the copies are kept. */
 static DType kept_copy(const GlslPrinter *printer, const KStage *stage)
 {
-    const KAcc as = {.dtype = printer->kernel->buffers.items[schedule_addition(stage)->buffer].dtype};
+    const KAcc as = {.dtype = printer->kernel->buffers.items[stage_addition(stage)->buffer].dtype};
     return kacc_kept(&as);
 }
 
@@ -27,14 +27,14 @@ void additions_print_zeros(GlslPrinter *printer)
 
 void additions_print(GlslPrinter *printer, const KStage *stage)
 {
-    const KStore *store = schedule_addition(stage);
+    const KStore *store = stage_addition(stage);
     const char *type = dtype_name(kept_copy(printer, stage));
     int window = glsl_scratch_window(printer);
     int64_t elements = printer->kernel->buffers.items[store->buffer].count;
-    int64_t count = schedule_count(printer->kernel, stage, 0, schedule_follows), length = glsl_piece_length(printer, count, 1);
+    int64_t count = stage_count(printer->kernel, stage, 0, stage_follows), length = glsl_piece_length(printer, count, 1);
     const char *end = arena_printf(printer->arena, "min((piece + 1) * %lld, %lld)", (long long)length, (long long)count);
     glsl_range(printer, "follower", arena_printf(printer->arena, "piece * %lld", (long long)length), end, 1, length);
-    glsl_digits(printer, stage, 0, schedule_follows, "follower");
+    glsl_digits(printer, stage, 0, stage_follows, "follower");
     glsl_insts(printer, stage, 0, stage->insts.count);
     Text place = text_new(printer->arena);
     text_printf(&place, "piece * %lld + ", (long long)elements);
@@ -51,7 +51,7 @@ void additions_print(GlslPrinter *printer, const KStage *stage)
 void additions_print_joined(GlslPrinter *printer, const KStage *stage)
 {
     DType kept = kept_copy(printer, stage);
-    int buffer = schedule_addition(stage)->buffer;
+    int buffer = stage_addition(stage)->buffer;
     int64_t elements = printer->phase->points;
     glsl_line(printer, "if (number >= %lld)", (long long)elements);
     glsl_line(printer, "  return;");

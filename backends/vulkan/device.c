@@ -402,7 +402,7 @@ const char *device_others(Arena *arena, const Device *device)
 const char *device_open(Arena *arena, Device *device)
 {
     device->is_minimal = is_set("CM_VULKAN_MINIMUM");
-    device->sizes = &schedule_sizes;
+    device->sizes = &device_sizes;
     const char *reason = open_instance(arena, device);
     if (!reason)
         reason = choose_physical(arena, device);

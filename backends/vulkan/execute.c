@@ -33,7 +33,7 @@ static VkResult record_copy(Instance *instance, int to, int from)
 /* Arrays begin at multiples of 64 bytes, so that a word at the end belongs to one alone. */
 static VkResult record_zeros(Instance *instance, int buffer)
 {
-    int64_t bytes = (instance->executable->plan->buffers.items[buffer].bytes + 3) / 4 * 4;
+    int64_t bytes = rounded_up(instance->executable->plan->buffers.items[buffer].bytes, 4);
     VkCommandBuffer commands;
     VkResult result = bytes ? instance_next_command(instance, &commands) : VK_SUCCESS;
     if (!result && bytes)

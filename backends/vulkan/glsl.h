@@ -1,5 +1,5 @@
-/* Printing a phase of a kernel as GLSL: glsl.c prints the shader and calls the others for what is in it; sums.c sums that
- * threads share out or make in pieces, tiles.c contractions by tiles, inst.c instructions. */
+/* Printing phases of kernels as GLSL.  phases.c prints shaders, and calls sums.c, scans.c, additions.c and tiles.c for what is
+ * in them; all of these print by what is in glsl.c, and that instructions by inst.c. */
 #ifndef CM_BACKENDS_VULKAN_GLSL_H
 #define CM_BACKENDS_VULKAN_GLSL_H
 
@@ -28,18 +28,21 @@ bool glsl_has_piece(const GlslPrinter *printer); /* `piece` is which one a threa
 void glsl_range(GlslPrinter *printer, const char *name, const char *first, const char *end, int64_t step, int64_t turns);
 /* The same of numbers that are known, but for `first`, which is small. */
 void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_t end, int64_t step);
-int glsl_loops(GlslPrinter *printer, const KStage *stage, AxisTest *wanted); /* along its own axes; gives how many */
+/* Along the wanted axes from `first` on; gives how many. */
+int glsl_loops(GlslPrinter *printer, const KStage *stage, int first, AxisTest *wanted);
 /* How long each piece of a loop from 0 to `end` is, in whole steps; the last ones are shorter.  All of it, but in a phase that
  * has pieces. */
 int64_t glsl_piece_length(const GlslPrinter *printer, int64_t end, int64_t step);
 void glsl_close(GlslPrinter *printer);
 
-/* The axis as a digit of `number`: `below` stand for one of it; extent 0: there is no digit above it. */
-void glsl_digit(GlslPrinter *printer, int axis, const char *number, int64_t below, int64_t extent);
-/* The wanted axes from `first` on as digits of `number`, the last one the fastest. */
+/* Axes as digits of `number`, the last one the fastest: those from `first` on that are wanted; or these, if that is all that
+ * the number is made of; or the outer ones. */
 void glsl_digits(GlslPrinter *printer, const KStage *stage, int first, AxisTest *wanted, const char *number);
+void glsl_digits_of(GlslPrinter *printer, const KStage *stage, const int *axes, int count, const char *number);
+void glsl_outer_digits(GlslPrinter *printer, const char *number);
 /* The lot with this number, its point along the outer axes, and where its locals lie; leaves if there is none in this turn. */
 void glsl_lot(GlslPrinter *printer, const char *number);
+int glsl_window(const GlslPrinter *printer, int argument); /* that shows it */
 int glsl_scratch_window(const GlslPrinter *printer);
 const char *glsl_scratch_base(const GlslPrinter *printer); /* in bytes from its window on */
 
@@ -51,8 +54,7 @@ void glsl_identities(GlslPrinter *printer, const KStage *stage);
 void glsl_combine(GlslPrinter *printer, const KAcc *acc, const char *into, const char *value);
 /* The body at the point a0, a1.., and its values into the accumulators, if the guard, which may be null, holds. */
 void glsl_accumulate(GlslPrinter *printer, const KStage *stage, const char *guard);
-/* What is behind the sums: instructions and stores; or, of a phase of pieces, where what they come to is kept. */
-void glsl_finish(GlslPrinter *printer, const KStage *stage);
+void glsl_tail(GlslPrinter *printer, const KStage *stage); /* instructions and stores behind the sums */
 
 const char *glsl_type(DType dtype);
 /* Instruction `ref` of a stage as an expression over axes a0.., values v0.. and bases b0.. . */
@@ -68,6 +70,8 @@ void sums_print(GlslPrinter *printer, int stage);
 /* Terms of a sum, of the present piece, or what all its pieces came to, into the accumulators: from the one that is `ahead` on,
  * one every `step`. */
 void sums_print_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step);
+/* What is behind the sums; or, of a phase that makes pieces, that it is kept what they come to. */
+void sums_finish(GlslPrinter *printer, const KStage *stage);
 /* The numbers NAME0, NAME1.. , one for each accumulator, as what `piece` of `point` came to; and these, into accumulators. */
 void sums_keep_piece(GlslPrinter *printer, const KStage *stage, const char *name);
 void sums_accumulate_piece(GlslPrinter *printer, const KStage *stage);

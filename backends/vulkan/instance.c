@@ -60,7 +60,7 @@ static void add_transfer(Instance *instance, int64_t offset, int64_t bytes, void
 {
     Transfer *transfer = &instance->transfers[instance->transfer_count++];
     *transfer = (Transfer){offset, instance->transfer_end, bytes, host, up, input};
-    instance->transfer_end += (bytes + 63) / 64 * 64;
+    instance->transfer_end += rounded_up(bytes, 64);
 }
 
 static void clear_transfers(Instance *instance)

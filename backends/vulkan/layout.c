@@ -28,11 +28,6 @@ typedef struct Laying {
 
 enum { ALWAYS = 0 }; /* the predicate, first in control, of what is in no region */
 
-static int64_t aligned(int64_t bytes, int64_t to)
-{
-    return (bytes + to - 1) / to * to;
-}
-
 bool layout_decides(const Plan *plan, const PlanStep *step)
 {
     return step->kind == STEP_IF || step->kind == STEP_WHILE ||
@@ -62,14 +57,14 @@ static void place_buffers(Laying *laying)
 {
     const Plan *plan = laying->plan;
     Layout *layout = laying->layout;
-    int64_t lane = aligned(plan->arena_bytes, 64), next = lane + aligned(plan->lane_bytes, 64);
+    int64_t lane = rounded_up(plan->arena_bytes, 64), next = lane + rounded_up(plan->lane_bytes, 64);
     for (int i = 0; i < plan->buffers.count; i++) {
         const PlanBuffer *buffer = &plan->buffers.items[i];
         if (buffer->place == PLACE_ARENA || buffer->place == PLACE_LANE) {
             layout->offset[i] = buffer->offset + (buffer->place == PLACE_ARENA ? 0 : lane);
         } else {
             layout->offset[i] = next;
-            next += aligned(buffer->bytes, 64);
+            next += rounded_up(buffer->bytes, 64);
         }
     }
     for (int i = 0; i < plan->kernels.count; i++) {
@@ -77,7 +72,7 @@ static void place_buffers(Laying *laying)
         layout->scratch_bytes = bytes > layout->scratch_bytes ? bytes : layout->scratch_bytes;
     }
     layout->scratch = next;
-    layout->meeting = layout->control_offset = next + aligned(layout->scratch_bytes, 256);
+    layout->meeting = layout->control_offset = next + rounded_up(layout->scratch_bytes, 256);
     laying->value_bytes = layout->control_offset + 4 * (1 + control_words(laying, &plan->steps, false));
 }
 
@@ -90,7 +85,7 @@ Groups dispatch_groups(const Shaders *shaders, const Dispatch *dispatch, int pha
         groups = 0;
     if (groups <= MOST_GROUPS_A_LINE)
         return (Groups){(uint32_t)groups, 1};
-    return (Groups){MOST_GROUPS_A_LINE, (uint32_t)((groups + MOST_GROUPS_A_LINE - 1) / MOST_GROUPS_A_LINE)};
+    return (Groups){MOST_GROUPS_A_LINE, (uint32_t)(parts_of(groups, MOST_GROUPS_A_LINE))};
 }
 
 /* Where what is at `offset` begins in its window, in elements of `size` bytes. */
@@ -135,7 +130,7 @@ static uint32_t begin_row(Laying *laying, int64_t words)
     Layout *layout = laying->layout;
     while (layout->table.count * 4 % laying->device->row_alignment)
         list_push(laying->arena, &layout->table, 0);
-    layout->row_bytes = words * 4 > layout->row_bytes ? aligned(words * 4, 16) : layout->row_bytes;
+    layout->row_bytes = words * 4 > layout->row_bytes ? rounded_up(words * 4, 16) : layout->row_bytes;
     return (uint32_t)layout->table.count * 4;
 }
 
@@ -200,7 +195,7 @@ static bool look(const Laying *laying, const PlanStep *step, Sight *sight)
         int64_t bytes = sight->ranges[next].end - sight->ranges[next].first;
         sight->moved[next] = true;
         sight->ranges[next] = (Range){layout->meeting + sight->moved_bytes, layout->meeting + sight->moved_bytes + bytes};
-        sight->moved_bytes += aligned(bytes, 64);
+        sight->moved_bytes += rounded_up(bytes, 64);
     }
     return true;
 }
@@ -227,7 +222,7 @@ static void place_meeting(Laying *laying)
     Layout *layout = laying->layout;
     if (laying->value_bytes <= laying->device->window_bytes)
         return;
-    layout->meeting_bytes = aligned(most_moved(laying, &laying->plan->steps), 256);
+    layout->meeting_bytes = rounded_up(most_moved(laying, &laying->plan->steps), 256);
     layout->control_offset += layout->meeting_bytes;
     laying->value_bytes += layout->meeting_bytes;
 }
@@ -243,7 +238,7 @@ typedef struct CopyShape {
 
 static CopyShape shape_of_words(int64_t bytes)
 {
-    uint32_t count = (uint32_t)((bytes + 3) / 4);
+    uint32_t count = (uint32_t)parts_of(bytes, 4);
     return (CopyShape){count, 32, 1, {count, count}};
 }
 
@@ -271,7 +266,7 @@ static Dispatch lay_copy(Laying *laying, Range to, Range from, bool zero, const 
     place_windows(laying, laying->plan->name, ranges, COPY_ARGS, &windows, window);
     Dispatch dispatch = {.row = begin_row(laying, COPY_ROW), .windows = intern_windows(laying, &windows), .slot = -1};
     dispatch.shaders = intern_shaders(laying, -1, CONTROL_COPY, window, COPY_ARGS);
-    dispatch.groups = (shape->count + POINT_THREADS - 1) / POINT_THREADS;
+    dispatch.groups = parts_of(shape->count, POINT_THREADS);
     uint32_t row[COPY_ROW] = {[COPY_ZERO] = zero, [COPY_UNIT] = shape->unit, [COPY_RANK] = (uint32_t)shape->rank};
     row[COPY_FROM] = place_in(&windows, window[COPY_ARG_FROM], from.first, shape->unit / 8);
     row[COPY_TO] = place_in(&windows, window[COPY_ARG_TO], to.first, shape->unit / 8);
@@ -518,8 +513,8 @@ const char *layout_plan(Arena *messages, Arena *arena, const Device *device, con
         LaidStep *laid = &decision.steps->list.items[decision.step];
         (laid->step->kind == STEP_IF ? lay_branches : lay_loop)(&laying, laid, decision.outer);
     }
-    layout->table_offset = aligned(laying.value_bytes, 256);
-    layout->bytes = layout->table_offset + layout->table.count * 4 + aligned(layout->row_bytes, 256);
+    layout->table_offset = rounded_up(laying.value_bytes, 256);
+    layout->bytes = layout->table_offset + layout->table.count * 4 + rounded_up(layout->row_bytes, 256);
     if (!laying.reason && layout->bytes > device->memory_bytes)
         laying.reason =
             arena_printf(messages, "not enough memory: '%s' needs %lld bytes, and %s has %lld in one piece", plan->name,

@@ -6,9 +6,7 @@
 #include "backends/vulkan/tiles.h"
 
 enum {
-    SUBGROUPS_A_SIDE = 2, /* MATRICES_SUBGROUPS in all */
-    MATRICES_EACH = 4,    /* of a subgroup along each side, at most */
-    GAP_WORDS = 4,        /* between rows of a slice, which then lie in different banks */
+    GAP_WORDS = 4, /* between rows of a slice, which then lie in different banks */
 };
 
 /* How a form of matrices is written; M, N, K, PITCH are the shape's. */
@@ -78,11 +76,6 @@ static int pitch_of(int slice)
     return slice / 2 + GAP_WORDS;
 }
 
-static int slice_for(const MatrixShape *shape)
-{
-    return shape->k > SLICE ? shape->k : SLICE;
-}
-
 static int slice_words(int height, int width, int slice)
 {
     return (height + width) * pitch_of(slice);
@@ -91,7 +84,7 @@ static int slice_words(int height, int width, int slice)
 int64_t matrices_shared_bytes(const MatrixShape *shape)
 {
     int height = SUBGROUPS_A_SIDE * MATRICES_EACH * shape->m, width = SUBGROUPS_A_SIDE * MATRICES_EACH * shape->n;
-    int slice = slice_for(shape);
+    int slice = tiling_slice(shape);
     return 4 * (int64_t)slice_words(height, width, slice);
 }
 
@@ -235,10 +228,7 @@ static void print_place(GlslPrinter *printer, const Tiles *tiles)
     glsl_line(printer, "float s0 = uintBitsToFloat(slice[i]);");
 }
 
-static const TileMethod matrices_method = {
-    .phase = PHASE_MATRICES,
-    .most_units = MATRICES_EACH,
-    .least_units = 1,
+const TileMethod matrices_method = {
     .print_shared = print_shared,
     .print_zeros = print_zeros,
     .size_unit = size_unit,
@@ -251,18 +241,3 @@ static const TileMethod matrices_method = {
     .print_hand_over = print_hand_over,
     .print_place = print_place,
 };
-
-bool matrices_fit(const Device *device, Tiles *tiles)
-{
-    const MatrixShape *shape = &device->matrices.shape;
-    const KInst *insts = tiles->stage->insts.items;
-    bool halves = insts[tiles->roles.a].dtype == DT_f16 && insts[tiles->roles.b].dtype == DT_f16;
-    if (!device->matrices.form || !halves || tiles->m < shape->m || tiles->n < shape->n || tiles->k < shape->k)
-        return false;
-    tiles->method = &matrices_method;
-    tiles->unit_m = SUBGROUPS_A_SIDE * shape->m;
-    tiles->unit_n = SUBGROUPS_A_SIDE * shape->n;
-    tiles->threads = MATRICES_SUBGROUPS * device->matrices.threads;
-    tiles->slice = slice_for(shape);
-    return true;
-}

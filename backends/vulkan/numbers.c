@@ -3,7 +3,6 @@
 #include "backends/vulkan/tiles.h"
 
 enum {
-    SIDE = 8,     /* threads along each side of a tile */
     TOGETHER = 4, /* columns of a thread side by side */
     GAP = 4,      /* numbers between the points of k of a slice, which then lie in different banks */
 };
@@ -63,7 +62,7 @@ static void print_keep(GlslPrinter *printer, const Tiles *tiles, const Operand *
 
 static void print_zeros(GlslPrinter *printer, const Tiles *tiles)
 {
-    glsl_line(printer, "int x = thread %% %d, y = thread / %d;", SIDE, SIDE);
+    glsl_line(printer, "int x = thread %% %d, y = thread / %d;", TILE_SIDE, TILE_SIDE);
     for (int i = 0; i < tiles->rows; i++)
         for (int j = 0; j < tiles->columns; j++)
             glsl_line(printer, "float s%d_%d = 0.0;", i, j);
@@ -79,7 +78,7 @@ static int columns_together(const Tiles *tiles)
 static int column_ahead(const Tiles *tiles, int j)
 {
     int together = columns_together(tiles);
-    return j / together * together * SIDE + j % together;
+    return j / together * together * TILE_SIDE + j % together;
 }
 
 static void print_multiply(GlslPrinter *printer, const Tiles *tiles)
@@ -98,7 +97,7 @@ static void print_multiply(GlslPrinter *printer, const Tiles *tiles)
 }
 
 /* Sums go through the place of the slices, as many rows of threads at a time as fit. */
-static int parts_of(const Tiles *tiles)
+static int count_parts(const Tiles *tiles)
 {
     int parts = 1;
     while (tiles->height * tiles->width > tiles->slice * (tiles->height + tiles->width) * parts)
@@ -108,12 +107,12 @@ static int parts_of(const Tiles *tiles)
 
 static int part_size(const Tiles *tiles)
 {
-    return tiles->height * tiles->width / parts_of(tiles);
+    return tiles->height * tiles->width / count_parts(tiles);
 }
 
 static void print_hand_over(GlslPrinter *printer, const Tiles *tiles)
 {
-    int sides = SIDE / parts_of(tiles);
+    int sides = TILE_SIDE / count_parts(tiles);
     glsl_open(printer, "if (y / %d == part)", sides);
     for (int i = 0; i < tiles->rows; i++)
         for (int j = 0; j < tiles->columns; j++)
@@ -126,16 +125,13 @@ static void print_hand_over(GlslPrinter *printer, const Tiles *tiles)
  * too: products and sums would not be fused.  It does not look into what a function leaves in an argument. */
 static void print_place(GlslPrinter *printer, const Tiles *tiles)
 {
-    int height = tiles->height / parts_of(tiles);
+    int height = tiles->height / count_parts(tiles);
     glsl_line(printer, "int m = m0 + part * %d + i / %d, n = n0 + i %% %d;", height, tiles->width, tiles->width);
     glsl_line(printer, "float s0;");
     glsl_line(printer, "take_sum(s0, i);");
 }
 
-static const TileMethod numbers_method = {
-    .phase = PHASE_TILES,
-    .most_units = 8,
-    .least_units = 4,
+const TileMethod numbers_method = {
     .print_shared = print_shared,
     .print_zeros = print_zeros,
     .size_unit = size_unit,
@@ -143,16 +139,8 @@ static const TileMethod numbers_method = {
     .print_fetch = print_fetch,
     .print_keep = print_keep,
     .print_multiply = print_multiply,
-    .parts = parts_of,
+    .parts = count_parts,
     .part_size = part_size,
     .print_hand_over = print_hand_over,
     .print_place = print_place,
 };
-
-void numbers_suit(Tiles *tiles)
-{
-    tiles->method = &numbers_method;
-    tiles->unit_m = tiles->unit_n = SIDE;
-    tiles->threads = GROUP_THREADS;
-    tiles->slice = SLICE;
-}

@@ -14,7 +14,7 @@ static bool goes_along_k(const Affine *index, const int *k, int k_count, const i
 static int run_along(const Tiles *tiles, const KInst *load, int axis)
 {
     int run = RUN_BYTES / dtype_size(load->dtype);
-    bool fits = load->index.coef[axis] == 1 && schedule_axis(tiles->kernel, tiles->stage, axis)->extent % run == 0 &&
+    bool fits = load->index.coef[axis] == 1 && stage_axis(tiles->kernel, tiles->stage, axis)->extent % run == 0 &&
                 load->index.offset % run == 0;
     for (int other = 0; other < K_MAX_AXES; other++)
         fits &= other == axis || load->index.coef[other] % run == 0;

@@ -228,7 +228,7 @@ void glsl_prelude(const Device *device, const Prelude *prelude, Text *out)
                 "layout(set = 0, binding = %d) uniform Row { ivec4 row[%d]; };\n"
                 "layout(push_constant) uniform Turn { int turn; };\n"
                 "int base_of(int argument) { return row[argument / 4][argument %% 4]; }\n",
-                MOST_WINDOWS, (prelude->row + 3) / 4);
+                MOST_WINDOWS, (int)parts_of(prelude->row, 4));
     put_parts(parts, sizeof parts / sizeof *parts, f64, i64, 0, out);
     for (int window = 0; window < prelude->windows; window++)
         put_window(device, f64, i64, window, out);

@@ -1,11 +1,12 @@
-/* Scans, along whose axis results lie, in pieces: what each comes to, what comes before each, and each once more from there on. */
+/* Scans, along whose axis results lie, in pieces: what each comes to, what comes before each, and each once more from there on.
+ */
 #include "backends/vulkan/glsl.h"
 
 void scans_print(GlslPrinter *printer, const KStage *stage)
 {
     const Kernel *kernel = printer->kernel;
     const bool resumes = printer->phase->role == ROLE_RESUME;
-    int64_t along = schedule_count(kernel, stage, kernel->outer.count, schedule_scans);
+    int64_t along = stage_count(kernel, stage, kernel->outer.count, stage_scans);
     int64_t length = glsl_piece_length(printer, along, 1);
     const char *first = arena_printf(printer->arena, "piece * %lld", (long long)length);
     const char *end = arena_printf(printer->arena, "min((piece + 1) * %lld, %lld)", (long long)length, (long long)along);
@@ -13,16 +14,16 @@ void scans_print(GlslPrinter *printer, const KStage *stage)
     if (resumes)
         sums_accumulate_piece(printer, stage);
     glsl_range(printer, "along", first, end, 1, length);
-    glsl_digits(printer, stage, kernel->outer.count, schedule_scans, "along");
-    int reduced = glsl_loops(printer, stage, schedule_sums);
+    glsl_digits(printer, stage, kernel->outer.count, stage_scans, "along");
+    int reduced = glsl_loops(printer, stage, kernel->outer.count, stage_sums);
     glsl_accumulate(printer, stage, NULL);
     while (reduced--)
         glsl_close(printer);
     if (resumes)
-        glsl_finish(printer, stage);
+        sums_finish(printer, stage);
     glsl_close(printer);
     if (!resumes)
-        glsl_finish(printer, stage);
+        sums_finish(printer, stage);
 }
 
 void scans_print_before(GlslPrinter *printer, const KStage *stage)

@@ -5,60 +5,29 @@
  * many threads, and locals lie in scratch; where those of all outer points would be too long, the phases are gone through in
  * turns.
  *
- * A sum that would keep few threads busy for long is made in pieces, which lie in scratch until another phase joins them.  So is
- * one along whose axis results lie (a scan), whose pieces are gone through once more when it is known what comes before each.
- * The number of pieces is a function of the kernel and of what the device has matrices for, and with it the order of the sum. */
+ * A sum that would keep few threads busy for long is made in pieces, which lie in scratch until another phase joins them.  So
+ * is one along whose axis results lie (a scan), whose pieces are gone through once more when it is known what comes before
+ * each. The number of pieces is a function of the kernel and of what the device has matrices for, and with it the order of the
+ * sum. */
 #include "backends/vulkan/schedule.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-const Sizes schedule_sizes = {
-    .many_lots = 1024,
-    .little_work = 4096,
-    .most_locals = 4 << 20,
-    .shared_terms = 2 * GROUP_THREADS,
-    .many_groups = 1024,
-    .group_terms = 512,
-    .many_threads = 1 << 15,
-    .thread_terms = 32,
-    .few_points = 16,
-    .many_tiles = 128,
-    .tile_terms = 256,
-    .tile_work = 1 << 15,
-    .most_copies = 16 << 20,
-    .many_points = 1 << 18,
-};
-
 enum {
     MOST_SUMS = 1 << 14, /* of which each has a workgroup */
-    FEW_PIECES = 4,      /* fewer are not worth another phase */
     POINTS_EACH = 4,     /* of a thread, if points are many */
 };
 static const int64_t most_counted = 1 << 30; /* by a shader, whose numbers have 32 bits with their sign */
 
 /* ---- what a kernel is made of ---- */
 
-bool schedule_has_locals(const Kernel *kernel)
-{
-    for (int i = 0; i < kernel->buffers.count; i++)
-        if (kernel->buffers.items[i].kind == K_LOCAL)
-            return true;
-    return false;
-}
-
-/* In scratch; whatever reads 16 bytes at once finds a local at a multiple of them. */
-int64_t schedule_local_bytes(const KBuffer *buffer)
-{
-    return (buffer->count * dtype_size(buffer->dtype) + 15) / 16 * 16;
-}
-
 static int64_t all_local_bytes(const Kernel *kernel)
 {
     int64_t bytes = 0;
     for (int i = 0; i < kernel->buffers.count; i++)
         if (kernel->buffers.items[i].kind == K_LOCAL)
-            bytes += schedule_local_bytes(&kernel->buffers.items[i]);
+            bytes += local_bytes(&kernel->buffers.items[i]);
     return bytes;
 }
 
@@ -82,77 +51,6 @@ static bool fits_shared(const Kernel *kernel)
     return bytes <= MOST_SHARED;
 }
 
-const KAxis *schedule_axis(const Kernel *kernel, const KStage *stage, int axis)
-{
-    return axis < kernel->outer.count ? &kernel->outer.items[axis] : &stage->axes.items[axis - kernel->outer.count];
-}
-
-const KStore *schedule_addition(const KStage *stage)
-{
-    for (int i = 0; i < stage->stores.count; i++)
-        if (stage->stores.items[i].add)
-            return &stage->stores.items[i];
-    return NULL;
-}
-
-/* Along an axis that the place of an addition does not name, points follow each other. */
-bool schedule_shares_out(const Kernel *kernel, const KStage *stage, int axis)
-{
-    int outer = kernel->outer.count;
-    if (axis >= outer && stage->axes.items[axis - outer].kind != K_MAP)
-        return false;
-    for (int i = 0; i < stage->stores.count; i++)
-        if (stage->stores.items[i].add && !stage->stores.items[i].index.coef[axis])
-            return false;
-    return true;
-}
-
-bool schedule_follows(const Kernel *kernel, const KStage *stage, int axis)
-{
-    return schedule_axis(kernel, stage, axis)->kind == K_MAP && !schedule_shares_out(kernel, stage, axis);
-}
-
-bool schedule_sums(const Kernel *kernel, const KStage *stage, int axis)
-{
-    return axis >= kernel->outer.count && schedule_axis(kernel, stage, axis)->kind == K_REDUCE;
-}
-
-bool schedule_scans(const Kernel *kernel, const KStage *stage, int axis)
-{
-    return axis >= kernel->outer.count && schedule_axis(kernel, stage, axis)->kind == K_SCAN;
-}
-
-int64_t schedule_count(const Kernel *kernel, const KStage *stage, int first, AxisTest *wanted)
-{
-    int64_t points = 1;
-    for (int axis = first; axis < kernel->outer.count + stage->axes.count; axis++)
-        points *= wanted(kernel, stage, axis) ? schedule_axis(kernel, stage, axis)->extent : 1;
-    return points;
-}
-
-int64_t schedule_terms(const Kernel *kernel, const KStage *stage)
-{
-    return schedule_count(kernel, stage, kernel->outer.count, schedule_sums);
-}
-
-int64_t schedule_own_points(const Kernel *kernel, const KStage *stage)
-{
-    return schedule_count(kernel, stage, kernel->outer.count, schedule_shares_out);
-}
-
-static bool has_scan(const KStage *stage)
-{
-    for (int i = 0; i < stage->axes.count; i++)
-        if (stage->axes.items[i].kind == K_SCAN)
-            return true;
-    return false;
-}
-
-bool schedule_joinable(const KStage *stage)
-{
-    return stage->accs.count && !has_scan(stage) && !schedule_addition(stage);
-}
-
 /* ---- sums ---- */
 
 /* Which axis the load goes along by the shortest steps: 1 if it is summed, -1 if it is not, 0: none. */
@@ -161,10 +59,10 @@ static int direction_of(const Kernel *kernel, const KStage *stage, const KInst *
     int nearest = -1;
     for (int axis = 0; axis < kernel->outer.count + stage->axes.count; axis++) {
         int64_t step = llabs(load->index.coef[axis]);
-        if (step && schedule_axis(kernel, stage, axis)->extent > 1 && (nearest < 0 || step < llabs(load->index.coef[nearest])))
+        if (step && stage_axis(kernel, stage, axis)->extent > 1 && (nearest < 0 || step < llabs(load->index.coef[nearest])))
             nearest = axis;
     }
-    return nearest < 0 ? 0 : schedule_sums(kernel, stage, nearest) ? 1 : -1;
+    return nearest < 0 ? 0 : stage_sums(kernel, stage, nearest) ? 1 : -1;
 }
 
 /* Whether terms that follow each other lie side by side, rather than sums that do. */
@@ -176,21 +74,16 @@ static bool terms_are_neighbours(const Kernel *kernel, const KStage *stage)
     return balance >= 0;
 }
 
-bool schedule_shares_terms(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points)
+static bool shares_terms(const Device *device, const KStage *stage, int64_t points, int64_t terms)
 {
-    return schedule_joinable(stage) && schedule_terms(kernel, stage) >= device->sizes->shared_terms && points <= MOST_SUMS &&
+    return stage_is_joinable(stage) && terms >= device->sizes->shared_terms && points <= MOST_SUMS &&
            shared_sum_bytes(stage) <= MOST_SHARED;
 }
 
-int64_t schedule_pieces(int64_t wanted, int64_t terms, int64_t least_terms)
+bool schedule_row_sums(const Device *device, const Kernel *kernel, const KStage *stage)
 {
-    int64_t most = terms / least_terms, pieces = wanted < most ? wanted : most;
-    return pieces >= FEW_PIECES ? pieces : 1;
-}
-
-static int64_t over(int64_t count, int64_t each)
-{
-    return (count + each - 1) / each;
+    int64_t points = stage_points(kernel, stage);
+    return points < device->sizes->few_points && shares_terms(device, stage, points, stage_terms(kernel, stage));
 }
 
 static int64_t larger(int64_t a, int64_t b)
@@ -204,7 +97,7 @@ static void share_points(const Device *device, Phase *phase)
     bool of_pieces = phase->role == ROLE_PIECES || phase->role == ROLE_RESUME;
     phase->threads = POINT_THREADS;
     phase->each = phase->role == ROLE_WHOLE && phase->points >= device->sizes->many_points ? POINTS_EACH : 1;
-    phase->groups = over(phase->points * (of_pieces ? phase->pieces : 1), phase->threads * phase->each);
+    phase->groups = parts_of(phase->points * (of_pieces ? phase->pieces : 1), phase->threads * phase->each);
 }
 
 static Phase phase_of_points(const Device *device, PhaseRole role, int stage, int64_t points, int64_t pieces)
@@ -219,17 +112,17 @@ static Phase phase_of_stage(const Device *device, const Kernel *kernel, int numb
 {
     const Sizes *sizes = device->sizes;
     const KStage *stage = &kernel->stages.items[number];
-    bool locals = schedule_has_locals(kernel);
-    int64_t points = locals ? lots * schedule_own_points(kernel, stage) : schedule_count(kernel, stage, 0, schedule_shares_out);
-    int64_t terms = schedule_terms(kernel, stage), pieces = 1;
+    bool locals = kernel_has_locals(kernel);
+    int64_t points = locals ? lots * stage_points(kernel, stage) : stage_count(kernel, stage, 0, stage_shares_out);
+    int64_t terms = stage_terms(kernel, stage), pieces = 1;
     bool columns = points >= sizes->few_points && !terms_are_neighbours(kernel, stage);
-    bool shares = points && !columns && schedule_shares_terms(device, kernel, stage, points);
-    if (points && schedule_joinable(stage) && columns)
-        pieces = schedule_pieces(sizes->many_threads / points, terms, sizes->thread_terms);
+    bool shares = points && !columns && shares_terms(device, stage, points, terms);
+    if (points && stage_is_joinable(stage) && columns)
+        pieces = sizes_pieces(sizes->many_threads / points, terms, sizes->thread_terms);
     else if (shares)
-        pieces = schedule_pieces(sizes->many_groups / points, terms, sizes->group_terms);
-    if (device->most_turns > 0 && !shares && schedule_joinable(stage)) /* more than a driver takes of one thread */
-        pieces = larger(pieces, over(terms, (int64_t)device->most_turns / 2));
+        pieces = sizes_pieces(sizes->many_groups / points, terms, sizes->group_terms);
+    if (device->most_turns > 0 && !shares && stage_is_joinable(stage)) /* more than a driver takes of one thread */
+        pieces = larger(pieces, parts_of(terms, (int64_t)device->most_turns / 2));
     PhaseRole role = pieces > 1 ? ROLE_PIECES : ROLE_WHOLE;
     if (!shares)
         return phase_of_points(device, role, number, points, pieces);
@@ -240,6 +133,18 @@ static Phase phase_of_stage(const Device *device, const Kernel *kernel, int numb
                    .pieces = pieces,
                    .groups = points * pieces,
                    .threads = GROUP_THREADS};
+}
+
+static Phase phase_of_tiles(int number, const Tiles *tiles)
+{
+    return (Phase){.kind = tiles->of_matrices ? PHASE_MATRICES : PHASE_TILES,
+                   .role = tiles->pieces > 1 ? ROLE_PIECES : ROLE_WHOLE,
+                   .stage = number,
+                   .points = tiles->count,
+                   .pieces = tiles->pieces,
+                   .groups = tiles->count * tiles->pieces,
+                   .threads = tiles->threads,
+                   .tiles = tiles};
 }
 
 static Phase phase_that_joins(const Device *device, const Kernel *kernel, const Phase *before, int64_t points)
@@ -259,7 +164,7 @@ static Phase phase_that_joins(const Device *device, const Kernel *kernel, const 
 
 int64_t schedule_piece_bytes(const Phase *phase, int64_t points)
 {
-    return (phase->pieces * points * 8 + 63) / 64 * 64;
+    return rounded_up(phase->pieces * points * 8, 64);
 }
 
 static void reserve_pieces(const KStage *stage, const Phase *phase, int64_t points, Schedule *schedule)
@@ -273,17 +178,16 @@ static void reserve_pieces(const KStage *stage, const Phase *phase, int64_t poin
 /* A copy of what is added to, for each piece. */
 static int64_t copy_elements(const Kernel *kernel, const KStage *stage)
 {
-    return kernel->buffers.items[schedule_addition(stage)->buffer].count;
+    return kernel->buffers.items[stage_addition(stage)->buffer].count;
 }
 
 static int64_t pieces_of_additions(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points)
 {
     const Sizes *sizes = device->sizes;
-    if (!schedule_addition(stage) || stage->stores.count > 1 || stage->accs.count || schedule_has_locals(kernel) || !points)
+    if (!stage_addition(stage) || stage->stores.count > 1 || stage->accs.count || kernel_has_locals(kernel) || !points)
         return 1;
     int64_t fit = sizes->most_copies / (8 * copy_elements(kernel, stage) + 1), wanted = sizes->many_threads / points;
-    return schedule_pieces(fit < wanted ? fit : wanted, schedule_count(kernel, stage, 0, schedule_follows),
-                           sizes->thread_terms);
+    return sizes_pieces(fit < wanted ? fit : wanted, stage_count(kernel, stage, 0, stage_follows), sizes->thread_terms);
 }
 
 /* Each piece goes to a copy of its own, which begins as zeros; then the copies are added to what is there. */
@@ -291,7 +195,7 @@ static void add_additions(Arena *arena, const Device *device, const Kernel *kern
                           Schedule *schedule)
 {
     const KStage *stage = &kernel->stages.items[number];
-    int64_t elements = copy_elements(kernel, stage), points = schedule_count(kernel, stage, 0, schedule_shares_out);
+    int64_t elements = copy_elements(kernel, stage), points = stage_count(kernel, stage, 0, stage_shares_out);
     Phase zeros = {.kind = PHASE_ZEROS, .stage = number, .points = elements * pieces, .pieces = 1};
     share_points(device, &zeros);
     list_push(arena, &schedule->phases, zeros);
@@ -306,21 +210,21 @@ static void add_additions(Arena *arena, const Device *device, const Kernel *kern
  * points of a piece, unless a driver would not take one so long. */
 static int64_t pieces_of_scan(const Device *device, const Kernel *kernel, const KStage *stage, int64_t points)
 {
-    int64_t along = schedule_count(kernel, stage, kernel->outer.count, schedule_scans), root = 1;
-    if (!has_scan(stage) || !points || !along || !stage->accs.count || schedule_addition(stage))
+    int64_t along = stage_count(kernel, stage, kernel->outer.count, stage_scans), root = 1;
+    if (!stage_is_scan(stage) || !points || !along || !stage->accs.count || stage_addition(stage))
         return 1;
     while (root * root < along)
         root++;
     int64_t wanted = device->sizes->many_threads / points;
-    int64_t pieces = schedule_pieces(wanted < root ? wanted : root, along, device->sizes->thread_terms);
-    int64_t most = (int64_t)device->most_turns / 2, turns = along * schedule_terms(kernel, stage);
-    return most > 0 && turns > most ? larger(pieces, over(turns, most)) : pieces;
+    int64_t pieces = sizes_pieces(wanted < root ? wanted : root, along, device->sizes->thread_terms);
+    int64_t most = (int64_t)device->most_turns / 2, turns = along * stage_terms(kernel, stage);
+    return most > 0 && turns > most ? larger(pieces, parts_of(turns, most)) : pieces;
 }
 
 static void add_scan(Arena *arena, const Device *device, const Kernel *kernel, int number, int64_t pieces, Schedule *schedule)
 {
     const KStage *stage = &kernel->stages.items[number];
-    int64_t points = schedule->lots * schedule_own_points(kernel, stage);
+    int64_t points = schedule->lots * stage_points(kernel, stage);
     for (PhaseRole role = ROLE_PIECES; role <= ROLE_RESUME; role++)
         if (role != ROLE_JOIN)
             list_push(arena, &schedule->phases, phase_of_points(device, role, number, points, pieces));
@@ -334,7 +238,7 @@ static int64_t most_lots(const Kernel *kernel)
 {
     for (int i = 0; i < kernel->stages.count; i++)
         for (int axis = 0; axis < kernel->outer.count; axis++)
-            if (!schedule_shares_out(kernel, &kernel->stages.items[i], axis))
+            if (!stage_shares_out(kernel, &kernel->stages.items[i], axis))
                 return 1;
     return kernel_points(kernel);
 }
@@ -381,32 +285,32 @@ static bool suits_rows(const Device *device, const Kernel *kernel)
 static void choose_lots(const Device *device, const Kernel *kernel, Schedule *schedule)
 {
     int64_t points = kernel_points(kernel), fit = points;
-    if (schedule_has_locals(kernel)) {
-        schedule->lot_bytes = (all_local_bytes(kernel) + 63) / 64 * 64;
+    if (kernel_has_locals(kernel)) {
+        schedule->lot_bytes = rounded_up(all_local_bytes(kernel), 64);
         fit = device->sizes->most_locals / (schedule->lot_bytes + 1);
         int64_t most = most_lots(kernel);
         fit = fit < 1 ? 1 : fit < most ? fit : most;
     }
     schedule->lots = fit;
-    schedule->turns = fit ? over(points, fit) : 0;
+    schedule->turns = fit ? parts_of(points, fit) : 0;
     schedule->pieces_at = schedule->lot_bytes * schedule->lots;
 }
 
 static void add_stage(Arena *arena, const Device *device, const Kernel *kernel, int number, Schedule *schedule)
 {
     const KStage *stage = &kernel->stages.items[number];
-    Phase phase;
-    int64_t points = schedule->lots * schedule_own_points(kernel, stage), scan = pieces_of_scan(device, kernel, stage, points);
-    int64_t additions = pieces_of_additions(device, kernel, stage, schedule_count(kernel, stage, 0, schedule_shares_out));
-    if (additions > 1 || scan > 1) {
-        if (additions > 1)
-            add_additions(arena, device, kernel, number, additions, schedule);
-        else
-            add_scan(arena, device, kernel, number, scan, schedule);
+    int64_t points = schedule->lots * stage_points(kernel, stage), scan = pieces_of_scan(device, kernel, stage, points);
+    int64_t additions = pieces_of_additions(device, kernel, stage, stage_count(kernel, stage, 0, stage_shares_out));
+    if (additions > 1) {
+        add_additions(arena, device, kernel, number, additions, schedule);
         return;
     }
-    if (!tiles_choose(device, kernel, number, schedule->lots, &phase))
-        phase = phase_of_stage(device, kernel, number, schedule->lots);
+    if (scan > 1) {
+        add_scan(arena, device, kernel, number, scan, schedule);
+        return;
+    }
+    const Tiles *tiles = tiling_choose(arena, device, kernel, number, schedule->lots);
+    Phase phase = tiles ? phase_of_tiles(number, tiles) : phase_of_stage(device, kernel, number, schedule->lots);
     list_push(arena, &schedule->phases, phase);
     if (phase.pieces == 1)
         return;
@@ -433,7 +337,7 @@ static const Kernel *with_fewer_axes(Arena *arena, const Kernel *kernel)
     Kernel *fewer = arena_new_of(arena, Kernel);
     *fewer = *kernel;
     memset(&fewer->stages, 0, sizeof fewer->stages);
-    if (!schedule_has_locals(kernel))
+    if (!kernel_has_locals(kernel))
         memset(&fewer->outer, 0, sizeof fewer->outer);
     for (int i = 0; i < kernel->stages.count; i++)
         list_push(arena, &fewer->stages, simplified(arena, kernel, fewer, i));
@@ -445,7 +349,7 @@ const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel
     const Kernel *kernel = with_fewer_axes(arena, given);
     Schedule *schedule = arena_new_of(arena, Schedule);
     *schedule = (Schedule){.kernel = kernel, .turns = 1};
-    if (schedule_has_locals(kernel) && suits_rows(device, kernel)) {
+    if (kernel_has_locals(kernel) && suits_rows(device, kernel)) {
         int64_t points = kernel_points(kernel);
         Phase rows = {
             .kind = PHASE_ROWS, .stage = -1, .points = points, .pieces = 1, .groups = points, .threads = GROUP_THREADS};
@@ -465,9 +369,9 @@ bool schedule_is_countable(const Schedule *schedule)
     bool countable = kernel_points(kernel) <= most_counted;
     for (int i = 0; i < kernel->stages.count; i++) {
         const KStage *stage = &kernel->stages.items[i];
-        countable &= schedule_terms(kernel, stage) <= most_counted;
-        countable &= schedule_count(kernel, stage, 0, schedule_scans) <= most_counted;
-        countable &= schedule_count(kernel, stage, 0, schedule_follows) <= most_counted;
+        countable &= stage_terms(kernel, stage) <= most_counted;
+        countable &= stage_count(kernel, stage, 0, stage_scans) <= most_counted;
+        countable &= stage_count(kernel, stage, 0, stage_follows) <= most_counted;
     }
     for (int i = 0; i < schedule->phases.count; i++) {
         const Phase *phase = &schedule->phases.items[i];

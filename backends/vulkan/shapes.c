@@ -126,8 +126,8 @@ static void add_candidate(const Device *device, Candidates *candidates, MatrixFo
     const VkPhysicalDeviceLimits *limits = &device->properties.limits;
     MatrixShape shape = {(int)m, (int)n, (int)k};
     uint32_t threads = MATRICES_SUBGROUPS * (uint32_t)device->matrices.threads;
-    if (threads > limits->maxComputeWorkGroupInvocations || threads > limits->maxComputeWorkGroupSize[0] || m > MOST_SIDE || n > MOST_SIDE || k > MOST_SIDE || k % 2 ||
-        matrices_shared_bytes(&shape) > limits->maxComputeSharedMemorySize)
+    if (threads > limits->maxComputeWorkGroupInvocations || threads > limits->maxComputeWorkGroupSize[0] || m > MOST_SIDE ||
+        n > MOST_SIDE || k > MOST_SIDE || k % 2 || matrices_shared_bytes(&shape) > limits->maxComputeSharedMemorySize)
         return;
     int at = candidates->count++;
     while (at && candidates->list[at - 1].form == form &&

@@ -9,7 +9,7 @@
 static const char *place_of_piece(GlslPrinter *printer, const KStage *stage, int i)
 {
     const Schedule *schedule = printer->schedule;
-    int64_t points = schedule->lots * schedule_own_points(printer->kernel, stage);
+    int64_t points = schedule->lots * stage_points(printer->kernel, stage);
     int64_t first = schedule->pieces_at + i * schedule_piece_bytes(printer->phase, points);
     return arena_printf(printer->arena, "(%s + %lld) / %d + piece * %lld + point", glsl_scratch_base(printer), (long long)first,
                         dtype_size(kacc_kept(&stage->accs.items[i])), (long long)points);
@@ -32,6 +32,14 @@ void sums_keep_piece(GlslPrinter *printer, const KStage *stage, const char *name
                   place_of_piece(printer, stage, i), name, i);
 }
 
+void sums_finish(GlslPrinter *printer, const KStage *stage)
+{
+    if (printer->phase->role == ROLE_PIECES)
+        sums_keep_piece(printer, stage, "s");
+    else
+        glsl_tail(printer, stage);
+}
+
 /* ---- terms ---- */
 
 enum { TOGETHER = 4 }; /* terms of a thread that are under way at the same time */
@@ -39,7 +47,7 @@ enum { TOGETHER = 4 }; /* terms of a thread that are under way at the same time 
 /* Terms past the end are the last one, which is read and left out: what reads is not behind a condition. */
 static void print_own_terms(GlslPrinter *printer, const KStage *stage, const char *ahead, int step)
 {
-    int64_t terms = schedule_terms(printer->kernel, stage), length = glsl_piece_length(printer, terms, step);
+    int64_t terms = stage_terms(printer->kernel, stage), length = glsl_piece_length(printer, terms, step);
     bool pieces = printer->phase->role == ROLE_PIECES;
     int together = length >= TOGETHER * step ? TOGETHER : 1;
     const char *end = arena_printf(printer->arena, "%lld", (long long)terms), *first = ahead;
@@ -48,12 +56,12 @@ static void print_own_terms(GlslPrinter *printer, const KStage *stage, const cha
         first = arena_printf(printer->arena, "piece * %lld + %s", (long long)length, ahead);
         end = "end";
     }
-    glsl_range(printer, "base", first, end, (int64_t)step * together, (length + step * together - 1) / (step * together));
+    glsl_range(printer, "base", first, end, (int64_t)step * together, parts_of(length, step * together));
     for (int i = 0; i < together; i++) {
         const char *term = arena_printf(printer->arena, "base + %d", i * step);
         glsl_open(printer, "%s", "");
         glsl_line(printer, i ? "int term = min(%s, %s - 1);" : "int term = %s;", i ? term : "base", end);
-        glsl_digits(printer, stage, 0, schedule_sums, "term");
+        glsl_digits(printer, stage, 0, stage_sums, "term");
         glsl_accumulate(printer, stage, i ? arena_printf(printer->arena, "%s < %s", term, end) : NULL);
         glsl_close(printer);
     }
@@ -137,6 +145,6 @@ void sums_print(GlslPrinter *printer, int number)
         (subgroups_fold(printer, acc) ? print_fold_by_subgroups : print_fold_by_halves)(printer, acc, number, i);
     }
     glsl_open(printer, "if (thread == 0)");
-    glsl_finish(printer, stage);
+    sums_finish(printer, stage);
     glsl_close(printer);
 }

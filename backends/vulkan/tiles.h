@@ -5,14 +5,9 @@
 
 #include "backends/vulkan/glsl.h"
 
-enum { SLICE = 16 }; /* points of k in shared memory, or as many as a matrix has */
-
-typedef struct Tiles Tiles;
 typedef struct Operand Operand;
 
 typedef struct TileMethod {
-    PhaseKind phase;
-    int most_units, least_units; /* results of a thread or matrices of a subgroup: along a side at most, in all at least */
     void (*print_shared)(GlslPrinter *printer, const Tiles *tiles); /* `slice`, and what else stands before main */
     void (*print_zeros)(GlslPrinter *printer, const Tiles *tiles);
     /* A unit is what a thread reads of an operand at once: so many elements along k and along the side, of which it holds some
@@ -29,20 +24,6 @@ typedef struct TileMethod {
     void (*print_place)(GlslPrinter *printer, const Tiles *tiles);
 } TileMethod;
 
-struct Tiles {
-    const TileMethod *method;
-    const Kernel *kernel;
-    const KStage *stage;
-    Contraction roles;
-    int64_t m, n, k, batch;
-    int threads;        /* of a workgroup */
-    int slice;          /* points of k */
-    int unit_m, unit_n; /* results of all threads or subgroups together, if each has one number or one matrix */
-    int rows, columns;  /* numbers of a thread, matrices of a subgroup */
-    int height, width;  /* results of a tile */
-    int64_t pieces;     /* of k, each a tile's */
-};
-
 /* An operand while a tile is computed.  Unit u of a thread begins at NAME_k<u> of the slice and NAME_side<u> of the tile; its
  * elements are found at NAME_at<u> + NAME_of_k(k). */
 struct Operand {
@@ -58,10 +39,6 @@ Operand tiles_operand(const Tiles *tiles, char name);
 const char *tiles_read(GlslPrinter *printer, const Tiles *tiles, const Operand *operand, int unit, int ahead, const char *get,
                        const char *zero);
 
-/* ---- ways: each says what a tile is made of ---- */
-
-void numbers_suit(Tiles *tiles);
-/* False: the device has no matrices, or they do not suit these numbers. */
-bool matrices_fit(const Device *device, Tiles *tiles);
+extern const TileMethod numbers_method, matrices_method;
 
 #endif

@@ -1,17 +1,24 @@
 /* What the files of the Vulkan backend share.
  *
- *   device.c   the instance, a physical device and its queue      schedule.c how a kernel is shared out: its phases
- *   compile.c  kernels to pipelines, on all threads               glsl.c     a phase of a kernel as GLSL
- *   spirv.c    GLSL to SPIR-V, by glslang                         sums.c     sums that threads share out or make in pieces
- *   prelude.c  GLSL that every shader begins with                 additions.c additions in pieces; scans.c, of running sums
- *   inst.c     one instruction as GLSL                            features.c what may be used of a device
- *   tiles.c    contractions by tiles in shared memory             operands.c where the elements of their operands lie
- *   numbers.c  tiles of numbers that threads keep                 matrices.c tiles of cooperative matrices
- *   shapes.c   which matrices a device has, and whether they work control.c  shaders that decide and copy for control flow
- *   layout.c   where a plan's buffers lie in device memory        windows.c  which part of it a dispatch sees
- *   instance.c memory, transfers                                  commands.c what is recorded and submitted
- *   execute.c  recording a plan's steps                           lost.c     which kernel a device was lost in
- *   vulkan.c   the backend's table of functions
+ *   vulkan.c    the backend's table of functions                  compile.c   kernels to pipelines, on all threads
+ *
+ *   device.c    the instance, a physical device and its queue     features.c  what may be used of a device
+ *   shapes.c    which matrices it has, and whether they work      sizes.c     what keeps it at work
+ *
+ *   stages.c    what the stages of a kernel are made of           schedule.c  how a kernel is shared out: its phases
+ *   tiling.c    which tiles a contraction is made of
+ *
+ *   phases.c    a phase as a shader: main, and around it          glsl.c      printing: lines, loops, a stage at a point
+ *   sums.c      sums that threads share out or make in pieces     scans.c     running sums in pieces
+ *   additions.c additions in pieces                               tiles.c     contractions by tiles in shared memory
+ *   operands.c  where the elements of their operands lie          numbers.c   tiles of numbers that threads keep
+ *   matrices.c  tiles of cooperative matrices                     inst.c      one instruction
+ *   prelude.c   what every shader begins with                     control.c   shaders that decide and copy for control flow
+ *   spirv.c     GLSL to SPIR-V, by glslang
+ *
+ *   layout.c    where a plan's buffers lie in device memory       windows.c   which part of it a dispatch sees
+ *   instance.c  memory, transfers                                 commands.c  what is recorded and submitted
+ *   execute.c   recording a plan's steps                          lost.c      which kernel a device was lost in
  *
  * All values of an instance lie in one buffer, which shaders see as words of 32 bits, through up to four windows; smaller
  * elements are cut out of words, and stored with atomic operations on theirs.  Nothing beyond Vulkan 1.1 is needed; f64 and
@@ -26,6 +33,17 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <vulkan/vulkan.h>
+
+/* ---- rounding up ---- */
+
+static inline int64_t parts_of(int64_t count, int64_t each)
+{
+    return (count + each - 1) / each;
+} /* of which the last may be less */
+static inline int64_t rounded_up(int64_t count, int64_t to)
+{
+    return parts_of(count, to) * to;
+}
 
 /* ---- the device (device.c) ---- */
 
@@ -119,7 +137,7 @@ void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, 
 /* Takes the first shape that multiplies right; of an open device.  Says in the log why none does. */
 void matrices_choose(Device *device);
 
-/* ---- kernels as shaders (schedule.c, glsl.c, prelude.c, spirv.c) ---- */
+/* ---- kernels as shaders (schedule.c, phases.c, prelude.c, spirv.c) ---- */
 
 typedef struct Schedule Schedule; /* schedule.h */
 typedef struct Phase Phase;
