@@ -3,7 +3,8 @@
  *   bench.c    the list of benchmarks; those of kernels and compiling  derivative.c  those of derivatives, steps and peers
  *   kernel.c   a compiled entry with made-up values                    measure.c     medians of pairs, the lines printed
  *   probe.c    what the machine can do: multiplications, copies        peer.c        other programs that do the same step
- *   device.c   a step and kernels on a Vulkan device                   device_probe.c  what such a device can do */
+ *   device.c   a step and kernels on a Vulkan device                   device_probe.c  what such a device can do
+ *                                                                      matrix_probe.c  and its cooperative matrices */
 #ifndef CM_BENCH_BENCH_H
 #define CM_BENCH_BENCH_H
 
@@ -85,6 +86,8 @@ void device_probe_close(DeviceProbe *probe);
 bool device_probe_is_processor(const DeviceProbe *probe); /* it stands in for a GPU */
 double device_probe_multiply_add(DeviceProbe *probe);     /* f32 operations a second, two for each fused multiply-add */
 double device_probe_copy(DeviceProbe *probe);             /* bytes a second, read and written */
+bool device_probe_has_matrices(const DeviceProbe *probe);
+double device_probe_matrices(DeviceProbe *probe); /* operations a second of products of f16 with sums of f32 */
 
 /* ---- pairs of measurements ---- */
 

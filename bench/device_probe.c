@@ -1,46 +1,23 @@
 /* What a Vulkan device can do: fused multiply-adds from registers, and copies through its memory.  Spoken to directly, so that
  * nothing of cm stands between. */
-#include "bench/bench.h"
-#include "bench/probe_spirv.h"
+#include "bench/device_probe.h"
+#include "bench/device_probe_spirv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <vulkan/vulkan.h>
 
 enum {
     MOST_DEVICES = 16,
     THREADS = 128, /* of a workgroup, as in device_probe.comp */
     SUMS = 32,     /* of a thread */
-    ROUNDS = 1024,
-    FIRST_GROUPS = 64,
     MOST_GROUPS = 65535,
     MOST_COPIES = 4096,
 };
 static const VkDeviceSize COPIED = 128 << 20;
 static const double LONG_ENOUGH = 0.02; /* seconds of a measurement */
 
-struct DeviceProbe {
-    VkInstance instance;
-    VkPhysicalDevice physical;
-    VkPhysicalDeviceProperties properties;
-    VkDevice device;
-    uint32_t family;
-    VkQueue queue;
-    VkBuffer buffer[2];
-    VkDeviceMemory memory[2];
-    VkDescriptorSetLayout set_layout;
-    VkDescriptorPool descriptors;
-    VkDescriptorSet set;
-    VkPipelineLayout layout;
-    VkPipeline pipeline;
-    VkCommandPool pool;
-    VkCommandBuffer commands;
-    VkFence fence;
-    uint32_t groups, copies; /* that take long enough */
-};
-
-static void must(VkResult result, const char *what)
+void probe_must(VkResult result, const char *what)
 {
     if (result) {
         fprintf(stderr, "cm_bench: %s: VkResult %d\n", what, (int)result);
@@ -54,7 +31,7 @@ static void choose_device(DeviceProbe *probe, const char *description)
 {
     VkPhysicalDevice list[MOST_DEVICES];
     uint32_t count = MOST_DEVICES;
-    must(vkEnumeratePhysicalDevices(probe->instance, &count, list) < 0, "no devices");
+    probe_must(vkEnumeratePhysicalDevices(probe->instance, &count, list) < 0, "no devices");
     for (uint32_t i = 0; i < count && !probe->physical; i++) {
         vkGetPhysicalDeviceProperties(list[i], &probe->properties);
         if (strstr(description, probe->properties.deviceName))
@@ -64,7 +41,7 @@ static void choose_device(DeviceProbe *probe, const char *description)
         fail("the device that cm uses is not listed");
 }
 
-static void open_queue(DeviceProbe *probe)
+static void open_queue(DeviceProbe *probe, const char *description)
 {
     VkQueueFamilyProperties families[MOST_DEVICES];
     uint32_t count = MOST_DEVICES;
@@ -78,7 +55,8 @@ static void open_queue(DeviceProbe *probe)
                                      .pQueuePriorities = &priority};
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue};
-    must(vkCreateDevice(probe->physical, &info, NULL, &probe->device), "the device does not open");
+    matrix_probe_ask(probe, description, &info);
+    probe_must(vkCreateDevice(probe->physical, &info, NULL, &probe->device), "the device does not open");
     vkGetDeviceQueue(probe->device, probe->family, 0, &probe->queue);
 }
 
@@ -88,7 +66,7 @@ static void open_buffer(DeviceProbe *probe, int number)
                                .size = COPIED,
                                .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                                         VK_BUFFER_USAGE_TRANSFER_DST_BIT};
-    must(vkCreateBuffer(probe->device, &info, NULL, &probe->buffer[number]), "a buffer");
+    probe_must(vkCreateBuffer(probe->device, &info, NULL, &probe->buffer[number]), "a buffer");
     VkMemoryRequirements needs;
     VkPhysicalDeviceMemoryProperties memory;
     vkGetBufferMemoryRequirements(probe->device, probe->buffer[number], &needs);
@@ -99,8 +77,8 @@ static void open_buffer(DeviceProbe *probe, int number)
         type++;
     VkMemoryAllocateInfo allocation = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size, .memoryTypeIndex = type};
-    must(vkAllocateMemory(probe->device, &allocation, NULL, &probe->memory[number]), "memory");
-    must(vkBindBufferMemory(probe->device, probe->buffer[number], probe->memory[number], 0), "memory");
+    probe_must(vkAllocateMemory(probe->device, &allocation, NULL, &probe->memory[number]), "memory");
+    probe_must(vkBindBufferMemory(probe->device, probe->buffer[number], probe->memory[number], 0), "memory");
 }
 
 static void open_set(DeviceProbe *probe)
@@ -108,16 +86,16 @@ static void open_set(DeviceProbe *probe)
     VkDescriptorSetLayoutBinding binding = {0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL};
     VkDescriptorSetLayoutCreateInfo layout = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = 1, .pBindings = &binding};
-    must(vkCreateDescriptorSetLayout(probe->device, &layout, NULL, &probe->set_layout), "a set");
+    probe_must(vkCreateDescriptorSetLayout(probe->device, &layout, NULL, &probe->set_layout), "a set");
     VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1};
     VkDescriptorPoolCreateInfo pool = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = 1, .poolSizeCount = 1, .pPoolSizes = &size};
-    must(vkCreateDescriptorPool(probe->device, &pool, NULL, &probe->descriptors), "a set");
+    probe_must(vkCreateDescriptorPool(probe->device, &pool, NULL, &probe->descriptors), "a set");
     VkDescriptorSetAllocateInfo set = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
                                        .descriptorPool = probe->descriptors,
                                        .descriptorSetCount = 1,
                                        .pSetLayouts = &probe->set_layout};
-    must(vkAllocateDescriptorSets(probe->device, &set, &probe->set), "a set");
+    probe_must(vkAllocateDescriptorSets(probe->device, &set, &probe->set), "a set");
     VkDescriptorBufferInfo shown = {probe->buffer[0], 0, COPIED};
     VkWriteDescriptorSet write = {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                   .dstSet = probe->set,
@@ -127,7 +105,22 @@ static void open_set(DeviceProbe *probe)
     vkUpdateDescriptorSets(probe->device, 1, &write, 0, NULL);
 }
 
-static void open_pipeline(DeviceProbe *probe)
+VkPipeline probe_pipeline(const DeviceProbe *probe, const uint32_t *code, size_t bytes, VkPipelineShaderStageCreateInfo stage)
+{
+    VkPipeline pipeline;
+    VkShaderModuleCreateInfo module = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = bytes, .pCode = code};
+    stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+    stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+    stage.pName = "main";
+    probe_must(vkCreateShaderModule(probe->device, &module, NULL, &stage.module), "a shader");
+    VkComputePipelineCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO, .stage = stage, .layout = probe->layout};
+    probe_must(vkCreateComputePipelines(probe->device, VK_NULL_HANDLE, 1, &info, NULL, &pipeline), "a pipeline");
+    vkDestroyShaderModule(probe->device, stage.module, NULL);
+    return pipeline;
+}
+
+static void open_pipelines(DeviceProbe *probe)
 {
     VkPushConstantRange rounds = {VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(uint32_t)};
     VkPipelineLayoutCreateInfo layout = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
@@ -135,19 +128,10 @@ static void open_pipeline(DeviceProbe *probe)
                                          .pSetLayouts = &probe->set_layout,
                                          .pushConstantRangeCount = 1,
                                          .pPushConstantRanges = &rounds};
-    must(vkCreatePipelineLayout(probe->device, &layout, NULL, &probe->layout), "a pipeline");
-    VkShaderModule module;
-    VkShaderModuleCreateInfo code = {
-        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = sizeof probe_spirv, .pCode = probe_spirv};
-    must(vkCreateShaderModule(probe->device, &code, NULL, &module), "a shader");
-    VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-                                        .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                                                  .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                                                  .module = module,
-                                                  .pName = "main"},
-                                        .layout = probe->layout};
-    must(vkCreateComputePipelines(probe->device, VK_NULL_HANDLE, 1, &info, NULL, &probe->pipeline), "a pipeline");
-    vkDestroyShaderModule(probe->device, module, NULL);
+    probe_must(vkCreatePipelineLayout(probe->device, &layout, NULL, &probe->layout), "a pipeline");
+    probe->pipeline =
+        probe_pipeline(probe, device_probe_spirv, sizeof device_probe_spirv, (VkPipelineShaderStageCreateInfo){0});
+    matrix_probe_open(probe);
 }
 
 static void open_commands(DeviceProbe *probe)
@@ -155,14 +139,14 @@ static void open_commands(DeviceProbe *probe)
     VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                     .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                     .queueFamilyIndex = probe->family};
-    must(vkCreateCommandPool(probe->device, &pool, NULL, &probe->pool), "commands");
+    probe_must(vkCreateCommandPool(probe->device, &pool, NULL, &probe->pool), "commands");
     VkCommandBufferAllocateInfo commands = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
                                             .commandPool = probe->pool,
                                             .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                             .commandBufferCount = 1};
-    must(vkAllocateCommandBuffers(probe->device, &commands, &probe->commands), "commands");
+    probe_must(vkAllocateCommandBuffers(probe->device, &commands, &probe->commands), "commands");
     VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
-    must(vkCreateFence(probe->device, &fence, NULL, &probe->fence), "a fence");
+    probe_must(vkCreateFence(probe->device, &fence, NULL, &probe->fence), "a fence");
 }
 
 DeviceProbe *device_probe_open(const char *description)
@@ -172,15 +156,15 @@ DeviceProbe *device_probe_open(const char *description)
         fail("not enough memory");
     VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .apiVersion = VK_API_VERSION_1_1};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
-    must(vkCreateInstance(&info, NULL, &probe->instance), "Vulkan does not start");
+    probe_must(vkCreateInstance(&info, NULL, &probe->instance), "Vulkan does not start");
     choose_device(probe, description);
-    open_queue(probe);
+    open_queue(probe, description);
     open_buffer(probe, 0);
     open_buffer(probe, 1);
     open_set(probe);
-    open_pipeline(probe);
+    open_pipelines(probe);
     open_commands(probe);
-    probe->groups = FIRST_GROUPS;
+    probe->groups = PROBE_FIRST_GROUPS;
     probe->copies = 1;
     return probe;
 }
@@ -190,6 +174,7 @@ void device_probe_close(DeviceProbe *probe)
     vkDestroyFence(probe->device, probe->fence, NULL);
     vkDestroyCommandPool(probe->device, probe->pool, NULL);
     vkDestroyPipeline(probe->device, probe->pipeline, NULL);
+    vkDestroyPipeline(probe->device, probe->matrices.pipeline, NULL);
     vkDestroyPipelineLayout(probe->device, probe->layout, NULL);
     vkDestroyDescriptorPool(probe->device, probe->descriptors, NULL);
     vkDestroyDescriptorSetLayout(probe->device, probe->set_layout, NULL);
@@ -212,25 +197,25 @@ bool device_probe_is_processor(const DeviceProbe *probe)
 static void begin(DeviceProbe *probe)
 {
     VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-    must(vkBeginCommandBuffer(probe->commands, &info), "commands");
+    probe_must(vkBeginCommandBuffer(probe->commands, &info), "commands");
 }
 
 /* Of what is recorded, from handing it over to its end. */
 static double seconds_of_commands(DeviceProbe *probe)
 {
-    must(vkEndCommandBuffer(probe->commands), "commands");
+    probe_must(vkEndCommandBuffer(probe->commands), "commands");
     VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &probe->commands};
     double start = clock_seconds();
-    must(vkQueueSubmit(probe->queue, 1, &info, probe->fence), "the device");
-    must(vkWaitForFences(probe->device, 1, &probe->fence, VK_TRUE, UINT64_MAX), "the device");
+    probe_must(vkQueueSubmit(probe->queue, 1, &info, probe->fence), "the device");
+    probe_must(vkWaitForFences(probe->device, 1, &probe->fence, VK_TRUE, UINT64_MAX), "the device");
     double taken = clock_seconds() - start;
-    must(vkResetFences(probe->device, 1, &probe->fence), "the device");
+    probe_must(vkResetFences(probe->device, 1, &probe->fence), "the device");
     return taken;
 }
 
-static double seconds_of_multiply_adds(DeviceProbe *probe)
+double probe_dispatch_seconds(DeviceProbe *probe, VkPipeline pipeline, uint32_t groups)
 {
-    const uint32_t rounds = ROUNDS;
+    const uint32_t rounds = PROBE_ROUNDS;
     begin(probe);
     vkCmdFillBuffer(probe->commands, probe->buffer[0], 0, 64, 0);
     VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
@@ -238,15 +223,19 @@ static double seconds_of_multiply_adds(DeviceProbe *probe)
                                .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
     vkCmdPipelineBarrier(probe->commands, VK_PIPELINE_STAGE_TRANSFER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier,
                          0, NULL, 0, NULL);
-    vkCmdBindPipeline(probe->commands, VK_PIPELINE_BIND_POINT_COMPUTE, probe->pipeline);
+    vkCmdBindPipeline(probe->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     vkCmdBindDescriptorSets(probe->commands, VK_PIPELINE_BIND_POINT_COMPUTE, probe->layout, 0, 1, &probe->set, 0, NULL);
     vkCmdPushConstants(probe->commands, probe->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof rounds, &rounds);
-    vkCmdDispatch(probe->commands, probe->groups, 1, 1);
+    vkCmdDispatch(probe->commands, groups, 1, 1);
     return seconds_of_commands(probe);
 }
 
-/* With twice the work until it takes long enough. */
-static double seconds_of(DeviceProbe *probe, double (*measure)(DeviceProbe *), uint32_t *work, uint32_t most)
+static double seconds_of_multiply_adds(DeviceProbe *probe)
+{
+    return probe_dispatch_seconds(probe, probe->pipeline, probe->groups);
+}
+
+double probe_seconds(DeviceProbe *probe, double (*measure)(DeviceProbe *), uint32_t *work, uint32_t most)
 {
     double taken = measure(probe);
     while (taken < LONG_ENOUGH && *work * 2 <= most) {
@@ -258,8 +247,8 @@ static double seconds_of(DeviceProbe *probe, double (*measure)(DeviceProbe *), u
 
 double device_probe_multiply_add(DeviceProbe *probe)
 {
-    double taken = seconds_of(probe, seconds_of_multiply_adds, &probe->groups, MOST_GROUPS);
-    return 2.0 * SUMS * ROUNDS * THREADS * probe->groups / taken;
+    double taken = probe_seconds(probe, seconds_of_multiply_adds, &probe->groups, MOST_GROUPS);
+    return 2.0 * SUMS * PROBE_ROUNDS * THREADS * probe->groups / taken;
 }
 
 static double seconds_of_copies(DeviceProbe *probe)
@@ -279,6 +268,6 @@ static double seconds_of_copies(DeviceProbe *probe)
 
 double device_probe_copy(DeviceProbe *probe)
 {
-    double taken = seconds_of(probe, seconds_of_copies, &probe->copies, MOST_COPIES);
+    double taken = probe_seconds(probe, seconds_of_copies, &probe->copies, MOST_COPIES);
     return 2.0 * (double)COPIED * probe->copies / taken;
 }
