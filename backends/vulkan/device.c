@@ -175,7 +175,6 @@ static const char *choose_physical(Arena *arena, Device *device)
         device->properties = properties;
         device->family = family;
         device->clock_bits = clock_bits;
-        device->fuses = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU;
     }
     int64_t range = device->properties.limits.maxStorageBufferRange;
     device->window_bytes = (range < INT32_MAX ? range : INT32_MAX) / WINDOW_STEP * WINDOW_STEP; /* shaders count in int */
@@ -285,8 +284,11 @@ static const char *open_logical(Arena *arena, Device *device)
     VkPhysicalDevice16BitStorageFeatures sixteen;
     MatrixNeeds matrices;
     ask_features(device, &sixteen, &eight);
+    floats_ask(device);
     if (device->stores_8)
         extensions[extension_count++] = VK_KHR_8BIT_STORAGE_EXTENSION_NAME;
+    if (device->float_controls)
+        extensions[extension_count++] = VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME;
     void *chain = matrices_ask(device, &matrices, extensions, &extension_count, &sixteen);
     float priority = 1;
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,

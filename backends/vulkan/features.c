@@ -14,6 +14,7 @@ static const char *const names[FEATURES] = {
     [FEATURE_storage8] = "storage8",
     [FEATURE_subgroups] = "subgroups",
     [FEATURE_matrices] = "matrices",
+    [FEATURE_float_controls] = "float_controls",
 };
 
 typedef struct Quirk {

@@ -76,7 +76,7 @@ static const Part parts[] = {
      "  uint sign = (bits & 0x8000u) << 16, size = bits & 0x7fffu;\n"
      "  if (size >= 0x7c00u) return uintBitsToFloat(sign | 0x7f800000u | ((size & 0x3ffu) << 13));\n"
      "  if (size >= 0x400u) return uintBitsToFloat(sign | ((size << 13) + 0x38000000u));\n"
-     "  return uintBitsToFloat(sign | floatBitsToUint(float(size) / 16777216.0));\n"
+     "  return uintBitsToFloat(sign | floatBitsToUint(float(size) * uintBitsToFloat(0x33800000u)));\n"
      "}\n"
      "uint bits_of_bf16(float x) {\n"
      "  uint bits = floatBitsToUint(x);\n"
@@ -224,6 +224,7 @@ void glsl_prelude(const Device *device, const Prelude *prelude, Text *out)
         text_puts(out, "#extension GL_EXT_shader_8bit_storage : require\n");
     if (prelude->extensions)
         text_puts(out, prelude->extensions);
+    floats_print(device, out);
     text_printf(out,
                 "layout(set = 0, binding = %d) uniform Row { ivec4 row[%d]; };\n"
                 "layout(push_constant) uniform Turn { int turn; };\n"

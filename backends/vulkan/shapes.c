@@ -213,47 +213,6 @@ static int factor(int row, int column)
     return (row * 5 + column * 3 + row * column % 11) % 7 - 3;
 }
 
-static Plan *plan_product(Arena *arena)
-{
-    const char *text = arena_printf(arena, test_kernel, TEST_M * TEST_K, TEST_K * TEST_N, TEST_M * TEST_N, TEST_M, TEST_N,
-                                    TEST_K, TEST_K, TEST_N, TEST_N);
-    Source *source = arena_new_of(arena, Source);
-    *source = (Source){"<matrices>", text, strlen(text)};
-    DiagSink diags = diag_sink_new(arena);
-    Plan *plan = arena_new_of(arena, Plan);
-    *plan = (Plan){.arena = arena, .name = "product_by_matrices", .input_count = 2, .output_count = 1, .launch_count = 1};
-    list_push(arena, &plan->kernels, kernel_parse(arena, source, &diags));
-    PlanStep launch = {.kind = STEP_LAUNCH};
-    for (int i = 0; i < 3; i++) {
-        int64_t count = plan->kernels.items[0]->buffers.items[i].count;
-        list_push(arena, &plan->buffers,
-                  ((PlanBuffer){.place = i < 2 ? PLACE_INPUT : PLACE_OUTPUT,
-                                .type = ir_type(DT_f16, 1, &count),
-                                .bytes = count * (int64_t)sizeof(uint16_t),
-                                .offset = i < 2 ? i : 0,
-                                .name = "matrix",
-                                .over = -1}));
-        list_push(arena, &launch.args, i);
-    }
-    list_push(arena, &plan->steps.list, launch);
-    return plan;
-}
-
-static const char *compute(Arena *arena, Device *device, Product *product)
-{
-    Executable *executable = NULL;
-    Instance *instance = NULL;
-    CompileStats stats;
-    const char *reason = backend_vulkan.compile(arena, device, plan_product(arena), &executable, &stats);
-    if (!reason)
-        reason = backend_vulkan.instantiate(arena, executable, &instance);
-    if (!reason)
-        reason = backend_vulkan.run(arena, instance, (void *[]){product->a, product->b}, (void *[]){product->c}, NULL);
-    backend_vulkan.discard(instance);
-    backend_vulkan.release(executable);
-    return reason;
-}
-
 /* Null, or what is wrong with the matrices that the device is to use. */
 static const char *test_matrices(Arena *arena, Device *device)
 {
@@ -264,7 +223,9 @@ static const char *test_matrices(Arena *arena, Device *device)
         for (int n = 0; n < TEST_N; n++)
             product->b[k * TEST_N + n] = half_of(factor(n + 1, k));
     }
-    const char *reason = compute(arena, device, product);
+    const char *text = arena_printf(arena, test_kernel, TEST_M * TEST_K, TEST_K * TEST_N, TEST_M * TEST_N, TEST_M, TEST_N,
+                                    TEST_K, TEST_K, TEST_N, TEST_N);
+    const char *reason = proof_run(arena, device, text, (void *[]){product->a, product->b}, (void *[]){product->c});
     for (int i = 0; i < TEST_M * TEST_N && !reason; i++) {
         int sum = 0;
         for (int k = 0; k < TEST_K; k++)
@@ -275,7 +236,7 @@ static const char *test_matrices(Arena *arena, Device *device)
     return reason;
 }
 
-static void choose(Arena *arena, Device *device)
+void matrices_choose(Arena *arena, Device *device)
 {
     Matrices *matrices = &device->matrices;
     Candidates *candidates = arena_new_of(arena, Candidates);
@@ -297,21 +258,4 @@ static void choose(Arena *arena, Device *device)
     matrices->form = MATRICES_NONE;
     if (reason && device->options.log)
         device->options.log(device->options.log_state, arena_printf(arena, "cooperative matrices are not used: %s", reason));
-}
-
-/* The test product is none of the user's runs, and is not timed. */
-void matrices_choose(Device *device)
-{
-    jmp_buf escape;
-    Arena *volatile kept = NULL;
-    Profile *const profile = device->options.profile;
-    device->options.profile = NULL;
-    if (setjmp(escape)) {
-        device->matrices.form = MATRICES_NONE;
-    } else {
-        Arena *arena = kept = arena_new(device->options.allocator, &escape);
-        choose(arena, device);
-    }
-    device->options.profile = profile;
-    arena_free(kept);
 }

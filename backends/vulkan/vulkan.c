@@ -20,7 +20,7 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
     pthread_mutex_init(&made->queue_lock, NULL);
     const char *reason = device_open(arena, made);
     if (!reason) {
-        matrices_choose(made);
+        proof_device(made);
         *device = made;
         return NULL;
     }

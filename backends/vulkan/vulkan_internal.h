@@ -3,7 +3,8 @@
  *   vulkan.c    the backend's table of functions                  compile.c   kernels to pipelines, on all threads
  *
  *   device.c    the instance, a physical device and its queue     features.c  what may be used of a device
- *   shapes.c    which matrices it has, and whether they work      sizes.c     what keeps it at work
+ *   shapes.c    which matrices it has, and whether they work      floats.c    how it treats floats
+ *   proof.c     kernels that find out what drivers do not say     sizes.c     what keeps it at work
  *
  *   stages.c    what the stages of a kernel are made of           schedule.c  how a kernel is shared out: its phases
  *   tiling.c    which tiles a contraction is made of
@@ -54,6 +55,7 @@ typedef enum Feature {
     FEATURE_storage8,
     FEATURE_subgroups,
     FEATURE_matrices,
+    FEATURE_float_controls,
     FEATURES,
 } Feature;
 
@@ -76,6 +78,8 @@ typedef struct Matrices {
 
 typedef struct Sizes Sizes;
 
+enum { FLOAT_MODES = 3 };
+
 struct Device {
     Arena *arena;
     DeviceOptions options;
@@ -87,7 +91,9 @@ struct Device {
     VkPhysicalDeviceFeatures features; /* those that are used */
     bool subgroups_fold;               /* by arithmetic */
     bool stores_16, stores_8;          /* numbers of so many bits, alone */
-    bool fuses;                        /* fma rounds once; processors that stand in for a GPU round the product, too */
+    bool fuses;                        /* fma rounds once */
+    bool float_controls;               /* some of these can be asked for: infinities, subnormal numbers, rounding */
+    bool float_modes[FLOAT_MODES];
     Matrices matrices;
     bool may_use[FEATURES]; /* if the device has them */
     double most_turns;      /* of loops of a thread, that the driver takes; 0: any number */
@@ -135,7 +141,20 @@ typedef struct MatrixNeeds {
  * `next`. */
 void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, uint32_t *count, void *next);
 /* Takes the first shape that multiplies right; of an open device.  Says in the log why none does. */
-void matrices_choose(Device *device);
+void matrices_choose(Arena *arena, Device *device);
+
+/* ---- what is found out by running kernels (proof.c) ---- */
+
+void proof_device(Device *device); /* which has just been opened */
+/* Null, or why the kernel does not run; its arguments are those that are read, then those that are written. */
+const char *proof_run(Arena *arena, Device *device, const char *text, void *const *inputs, void *const *outputs);
+
+/* ---- floats (floats.c) ---- */
+
+void floats_ask(Device *device);
+void floats_print(const Device *device, Text *out); /* what the head of a shader says of them */
+void floats_try(Arena *arena, Device *device);
+bool floats_fuse(Arena *arena, Device *device); /* what shaders take for fma, by device->fuses, rounds once */
 
 /* ---- kernels as shaders (schedule.c, phases.c, prelude.c, spirv.c) ---- */
 

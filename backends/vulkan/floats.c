@@ -1,0 +1,81 @@
+/* What a device does with floats: nothing that Vulkan leaves open is left open where the device lets itself be told.
+ *
+ * Unless a shader says otherwise, a driver may take it that there are no infinities, no nan and no signs of zeros, may take
+ * subnormal numbers for zeros, and may round towards zero; and fma may round its product. */
+#include "backends/vulkan/vulkan_internal.h"
+
+#include <string.h>
+
+typedef enum FloatMode { MODE_KEEPS_SPECIAL, MODE_KEEPS_SMALL, MODE_ROUNDS_TO_EVEN } FloatMode;
+
+/* The numbers are those of SPV_KHR_float_controls. */
+static const struct {
+    int capability, mode;
+} modes[FLOAT_MODES] = {
+    [MODE_KEEPS_SPECIAL] = {4466, 4461},
+    [MODE_KEEPS_SMALL] = {4464, 4459},
+    [MODE_ROUNDS_TO_EVEN] = {4467, 4462},
+};
+
+void floats_ask(Device *device)
+{
+    VkPhysicalDeviceFloatControlsProperties has = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &has};
+    if (!device->may_use[FEATURE_float_controls] || !device_has_extension(device, VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME))
+        return;
+    vkGetPhysicalDeviceProperties2(device->physical, &properties);
+    device->float_modes[MODE_KEEPS_SPECIAL] = has.shaderSignedZeroInfNanPreserveFloat32;
+    device->float_modes[MODE_KEEPS_SMALL] = has.shaderDenormPreserveFloat32;
+    device->float_modes[MODE_ROUNDS_TO_EVEN] = has.shaderRoundingModeRTEFloat32;
+    for (int i = 0; i < FLOAT_MODES; i++)
+        device->float_controls |= device->float_modes[i];
+}
+
+void floats_print(const Device *device, Text *out)
+{
+    if (!device->float_controls)
+        return;
+    text_puts(out, "#extension GL_EXT_spirv_intrinsics : require\n");
+    for (int i = 0; i < FLOAT_MODES; i++)
+        if (device->float_modes[i])
+            text_printf(out, "spirv_execution_mode(extensions = [\"SPV_KHR_float_controls\"], capabilities = [%d], %d, 32);\n",
+                        modes[i].capability, modes[i].mode);
+}
+
+/* ---- whether fma rounds once ---- */
+
+enum { TRIED = 4 };
+
+static const char test_kernel[] = "kernel multiply_add(in $0: f32[4], in $1: f32[4], in $2: f32[4], out $3: f32[4])\n"
+                                  "  stage map a0:4\n"
+                                  "  tail\n"
+                                  "    %0 = load $0[a0] : f32\n"
+                                  "    %1 = load $1[a0] : f32\n"
+                                  "    %2 = load $2[a0] : f32\n"
+                                  "    %3 = fma %0 %1 %2 : f32\n"
+                                  "    store $3[a0] = %3\n";
+
+/* (1 + e) (1 + d) - 1 - e - d, which is e d: all of it is lost where the product is rounded. */
+bool floats_fuse(Arena *arena, Device *device)
+{
+    static const float e[TRIED] = {0x1p-12f, 0x1p-20f, -0x1p-13f, 0x3p-23f},
+                       d[TRIED] = {0x1p-13f, 0x1p-21f, 0x1p-15f, 0x5p-23f};
+    float a[TRIED], b[TRIED], c[TRIED], got[TRIED] = {0};
+    for (int i = 0; i < TRIED; i++) {
+        a[i] = 1 + e[i];
+        b[i] = 1 + d[i];
+        c[i] = -1 - e[i] - d[i];
+    }
+    if (proof_run(arena, device, test_kernel, (void *[]){a, b, c}, (void *[]){got}))
+        return false;
+    for (int i = 0; i < TRIED; i++)
+        if (got[i] != e[i] * d[i])
+            return false;
+    return true;
+}
+
+/* A processor that stands in for a GPU need not be asked: Mesa's rounds the product. */
+void floats_try(Arena *arena, Device *device)
+{
+    device->fuses = device->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU && floats_fuse(arena, device);
+}
