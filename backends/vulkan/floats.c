@@ -6,15 +6,16 @@
 
 #include <string.h>
 
-typedef enum FloatMode { MODE_KEEPS_SPECIAL, MODE_KEEPS_SMALL, MODE_ROUNDS_TO_EVEN } FloatMode;
+typedef enum FloatMode { MODE_KEEPS_SPECIAL, MODE_KEEPS_SMALL, MODE_ROUNDS_TO_EVEN, MODE_KEEPS_SPECIAL_F64 } FloatMode;
 
 /* The numbers are those of SPV_KHR_float_controls. */
 static const struct {
-    int capability, mode;
+    int capability, mode, bits;
 } modes[FLOAT_MODES] = {
-    [MODE_KEEPS_SPECIAL] = {4466, 4461},
-    [MODE_KEEPS_SMALL] = {4464, 4459},
-    [MODE_ROUNDS_TO_EVEN] = {4467, 4462},
+    [MODE_KEEPS_SPECIAL] = {4466, 4461, 32},
+    [MODE_KEEPS_SMALL] = {4464, 4459, 32},
+    [MODE_ROUNDS_TO_EVEN] = {4467, 4462, 32},
+    [MODE_KEEPS_SPECIAL_F64] = {4466, 4461, 64},
 };
 
 void floats_ask(Device *device)
@@ -27,19 +28,20 @@ void floats_ask(Device *device)
     device->float_modes[MODE_KEEPS_SPECIAL] = has.shaderSignedZeroInfNanPreserveFloat32;
     device->float_modes[MODE_KEEPS_SMALL] = has.shaderDenormPreserveFloat32;
     device->float_modes[MODE_ROUNDS_TO_EVEN] = has.shaderRoundingModeRTEFloat32;
+    device->float_modes[MODE_KEEPS_SPECIAL_F64] = has.shaderSignedZeroInfNanPreserveFloat64;
     for (int i = 0; i < FLOAT_MODES; i++)
         device->float_controls |= device->float_modes[i];
 }
 
-void floats_print(const Device *device, Text *out)
+void floats_print(const Device *device, bool f64, Text *out)
 {
     if (!device->float_controls)
         return;
     text_puts(out, "#extension GL_EXT_spirv_intrinsics : require\n");
     for (int i = 0; i < FLOAT_MODES; i++)
-        if (device->float_modes[i])
-            text_printf(out, "spirv_execution_mode(extensions = [\"SPV_KHR_float_controls\"], capabilities = [%d], %d, 32);\n",
-                        modes[i].capability, modes[i].mode);
+        if (device->float_modes[i] && (modes[i].bits < 64 || f64))
+            text_printf(out, "spirv_execution_mode(extensions = [\"SPV_KHR_float_controls\"], capabilities = [%d], %d, %d);\n",
+                        modes[i].capability, modes[i].mode, modes[i].bits);
 }
 
 /* ---- whether fma rounds once ---- */

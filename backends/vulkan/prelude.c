@@ -224,7 +224,7 @@ void glsl_prelude(const Device *device, const Prelude *prelude, Text *out)
         text_puts(out, "#extension GL_EXT_shader_8bit_storage : require\n");
     if (prelude->extensions)
         text_puts(out, prelude->extensions);
-    floats_print(device, out);
+    floats_print(device, f64, out);
     text_printf(out,
                 "layout(set = 0, binding = %d) uniform Row { ivec4 row[%d]; };\n"
                 "layout(push_constant) uniform Turn { int turn; };\n"

@@ -78,7 +78,7 @@ typedef struct Matrices {
 
 typedef struct Sizes Sizes;
 
-enum { FLOAT_MODES = 3 };
+enum { FLOAT_MODES = 4 };
 
 struct Device {
     Arena *arena;
@@ -152,7 +152,7 @@ const char *proof_run(Arena *arena, Device *device, const char *text, void *cons
 /* ---- floats (floats.c) ---- */
 
 void floats_ask(Device *device);
-void floats_print(const Device *device, Text *out); /* what the head of a shader says of them */
+void floats_print(const Device *device, bool f64, Text *out); /* what the head of a shader says of them */
 void floats_try(Arena *arena, Device *device);
 bool floats_fuse(Arena *arena, Device *device); /* what shaders take for fma, by device->fuses, rounds once */
 

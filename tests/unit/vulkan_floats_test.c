@@ -39,13 +39,13 @@ END_TEST
 START_TEST(shaders_ask_for_what_the_device_reports)
 {
     Text text = text_new(arena);
-    floats_print(device, &text);
+    floats_print(device, false, &text);
     ck_assert_int_eq(device->float_controls, text.length > 0);
     for (int i = 0; i < FLOAT_MODES; i++)
         device->float_modes[i] = true;
     device->float_controls = true;
-    floats_print(device, &text);
-    static const char *const modes[] = {"[4466], 4461, 32", "[4464], 4459, 32", "[4467], 4462, 32"};
+    floats_print(device, true, &text);
+    static const char *const modes[] = {"[4466], 4461, 32", "[4464], 4459, 32", "[4467], 4462, 32", "[4466], 4461, 64"};
     for (int i = 0; i < FLOAT_MODES; i++)
         ck_assert_ptr_nonnull(strstr(text.data, modes[i]));
 }
