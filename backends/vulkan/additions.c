@@ -31,9 +31,7 @@ void additions_print(GlslPrinter *printer, const KStage *stage)
     const char *type = dtype_name(kept_copy(printer, stage));
     int window = glsl_scratch_window(printer);
     int64_t elements = printer->kernel->buffers.items[store->buffer].count;
-    int64_t count = stage_count(printer->kernel, stage, 0, stage_follows), length = glsl_piece_length(printer, count, 1);
-    const char *end = arena_printf(printer->arena, "min((piece + 1) * %lld, %lld)", (long long)length, (long long)count);
-    glsl_range(printer, "follower", arena_printf(printer->arena, "piece * %lld", (long long)length), end, 1, length);
+    glsl_piece_loop(printer, "follower", stage_count(printer->kernel, stage, 0, stage_follows));
     glsl_digits(printer, stage, 0, stage_follows, "follower");
     glsl_insts(printer, stage, 0, stage->insts.count);
     Text place = text_new(printer->arena);

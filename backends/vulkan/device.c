@@ -70,11 +70,29 @@ static bool is_set(const char *name)
     return value && *value && strcmp(value, "0") != 0;
 }
 
+/* Of the loader: drivers that lack something of Vulkan, as those on top of another interface, are listed if it is asked for. */
+static bool can_list_portable(void)
+{
+    VkExtensionProperties list[128];
+    uint32_t count = sizeof list / sizeof *list;
+    if (vkEnumerateInstanceExtensionProperties(NULL, &count, list) < 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(list[i].extensionName, VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME) == 0)
+            return true;
+    return false;
+}
+
 static const char *open_instance(Arena *arena, Device *device)
 {
     static const char *const layers[] = {"VK_LAYER_KHRONOS_validation"};
-    static const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
-    bool validate = is_set("CM_VULKAN_VALIDATE");
+    const char *extensions[2];
+    uint32_t extension_count = 0;
+    bool validate = is_set("CM_VULKAN_VALIDATE"), portable = can_list_portable();
+    if (validate)
+        extensions[extension_count++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
+    if (portable)
+        extensions[extension_count++] = VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME;
     VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pEngineName = "cm", .apiVersion = VK_API_VERSION_1_1};
     VkDebugUtilsMessengerCreateInfoEXT messenger = {
@@ -91,11 +109,12 @@ static const char *open_instance(Arena *arena, Device *device)
                                         .pEnabledValidationFeatures = also};
     VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+        .flags = portable ? VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR : 0,
         .pApplicationInfo = &application,
         .pNext = validate ? &features : NULL,
         .enabledLayerCount = validate,
         .ppEnabledLayerNames = layers,
-        .enabledExtensionCount = validate,
+        .enabledExtensionCount = extension_count,
         .ppEnabledExtensionNames = extensions,
     };
     VkResult result = vkCreateInstance(&info, NULL, &device->instance);
@@ -254,7 +273,8 @@ static bool subgroups_fold(VkPhysicalDevice physical)
     return (groups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) && (groups.supportedOperations & needed) == needed;
 }
 
-enum { MOST_EXTENSIONS = 8 };
+enum { MOST_EXTENSIONS = 9 };
+#define PORTABLE_EXTENSION "VK_KHR_portability_subset" /* a device that has it must be opened with it */
 
 /* What is used of 8- and 16-bit storage: asked, and then asked for. */
 static void ask_features(Device *device, VkPhysicalDevice16BitStorageFeatures *sixteen,
@@ -289,6 +309,8 @@ static const char *open_logical(Arena *arena, Device *device)
         extensions[extension_count++] = VK_KHR_8BIT_STORAGE_EXTENSION_NAME;
     if (device->float_controls)
         extensions[extension_count++] = VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME;
+    if (device_has_extension(device, PORTABLE_EXTENSION))
+        extensions[extension_count++] = PORTABLE_EXTENSION;
     void *chain = matrices_ask(device, &matrices, extensions, &extension_count, &sixteen);
     float priority = 1;
     VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,

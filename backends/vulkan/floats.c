@@ -1,4 +1,4 @@
-/* What a device does with floats: nothing that Vulkan leaves open is left open where the device lets itself be told.
+/* What a device does with floats: what Vulkan leaves open, and a device lets itself be told, shaders say.
  *
  * Unless a shader says otherwise, a driver may take it that there are no infinities, no nan and no signs of zeros, may take
  * subnormal numbers for zeros, and may round towards zero; and fma may round its product. */
@@ -6,17 +6,18 @@
 
 #include <string.h>
 
-typedef enum FloatMode { MODE_KEEPS_SPECIAL, MODE_KEEPS_SMALL, MODE_ROUNDS_TO_EVEN, MODE_KEEPS_SPECIAL_F64 } FloatMode;
+enum { MODE_KEEPS_SPECIAL, MODE_KEEPS_SMALL, MODE_ROUNDS_TO_EVEN, MODE_KEEPS_SPECIAL_F64 };
 
 /* The numbers are those of SPV_KHR_float_controls. */
 static const struct {
     int capability, mode, bits;
-} modes[FLOAT_MODES] = {
+} modes[] = {
     [MODE_KEEPS_SPECIAL] = {4466, 4461, 32},
     [MODE_KEEPS_SMALL] = {4464, 4459, 32},
     [MODE_ROUNDS_TO_EVEN] = {4467, 4462, 32},
     [MODE_KEEPS_SPECIAL_F64] = {4466, 4461, 64},
 };
+_Static_assert(sizeof modes / sizeof *modes == FLOAT_MODES, "a device has a place for each mode");
 
 void floats_ask(Device *device)
 {
@@ -25,9 +26,11 @@ void floats_ask(Device *device)
     if (!device->may_use[FEATURE_float_controls] || !device_has_extension(device, VK_KHR_SHADER_FLOAT_CONTROLS_EXTENSION_NAME))
         return;
     vkGetPhysicalDeviceProperties2(device->physical, &properties);
+    const VkShaderFloatControlsIndependence none =
+        VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE; /* then f16 and f64 go with f32 */
     device->float_modes[MODE_KEEPS_SPECIAL] = has.shaderSignedZeroInfNanPreserveFloat32;
-    device->float_modes[MODE_KEEPS_SMALL] = has.shaderDenormPreserveFloat32;
-    device->float_modes[MODE_ROUNDS_TO_EVEN] = has.shaderRoundingModeRTEFloat32;
+    device->float_modes[MODE_KEEPS_SMALL] = has.shaderDenormPreserveFloat32 && has.denormBehaviorIndependence != none;
+    device->float_modes[MODE_ROUNDS_TO_EVEN] = has.shaderRoundingModeRTEFloat32 && has.roundingModeIndependence != none;
     device->float_modes[MODE_KEEPS_SPECIAL_F64] = has.shaderSignedZeroInfNanPreserveFloat64;
     for (int i = 0; i < FLOAT_MODES; i++)
         device->float_controls |= device->float_modes[i];
@@ -48,36 +51,74 @@ void floats_print(const Device *device, bool f64, Text *out)
 
 enum { TRIED = 4 };
 
-static const char test_kernel[] = "kernel multiply_add(in $0: f32[4], in $1: f32[4], in $2: f32[4], out $3: f32[4])\n"
+static const char test_kernel[] = "kernel multiply_add(in $0: TYPE[4], in $1: TYPE[4], in $2: TYPE[4], out $3: TYPE[4])\n"
                                   "  stage map a0:4\n"
                                   "  tail\n"
-                                  "    %0 = load $0[a0] : f32\n"
-                                  "    %1 = load $1[a0] : f32\n"
-                                  "    %2 = load $2[a0] : f32\n"
-                                  "    %3 = fma %0 %1 %2 : f32\n"
+                                  "    %0 = load $0[a0] : TYPE\n"
+                                  "    %1 = load $1[a0] : TYPE\n"
+                                  "    %2 = load $2[a0] : TYPE\n"
+                                  "    %3 = fma %0 %1 %2 : TYPE\n"
                                   "    store $3[a0] = %3\n";
 
+static const char *kernel_of(Arena *arena, const char *type)
+{
+    Text text = text_new(arena);
+    for (const char *at = test_kernel; *at; at++)
+        if (strncmp(at, "TYPE", 4) == 0) {
+            text_puts(&text, type);
+            at += 3;
+        } else {
+            text_add(&text, at, 1);
+        }
+    return text.data;
+}
+
 /* (1 + e) (1 + d) - 1 - e - d, which is e d: all of it is lost where the product is rounded. */
-bool floats_fuse(Arena *arena, Device *device)
+static bool fuses_f32(Arena *arena, Device *device)
 {
     static const float e[TRIED] = {0x1p-12f, 0x1p-20f, -0x1p-13f, 0x3p-23f},
                        d[TRIED] = {0x1p-13f, 0x1p-21f, 0x1p-15f, 0x5p-23f};
-    float a[TRIED], b[TRIED], c[TRIED], got[TRIED] = {0};
+    float a[TRIED], b[TRIED], c[TRIED], got[TRIED];
     for (int i = 0; i < TRIED; i++) {
         a[i] = 1 + e[i];
         b[i] = 1 + d[i];
         c[i] = -1 - e[i] - d[i];
+        got[i] = 0;
     }
-    if (proof_run(arena, device, test_kernel, (void *[]){a, b, c}, (void *[]){got}))
-        return false;
+    bool fuses = !proof_run(arena, device, kernel_of(arena, "f32"), (void *[]){a, b, c}, (void *[]){got});
     for (int i = 0; i < TRIED; i++)
-        if (got[i] != e[i] * d[i])
-            return false;
-    return true;
+        fuses &= got[i] == e[i] * d[i];
+    return fuses;
 }
 
-/* A processor that stands in for a GPU need not be asked: Mesa's rounds the product. */
+static bool fuses_f64(Arena *arena, Device *device)
+{
+    static const double e[TRIED] = {0x1p-27, 0x1p-45, -0x1p-30, 0x3p-52}, d[TRIED] = {0x1p-28, 0x1p-46, 0x1p-33, 0x5p-52};
+    double a[TRIED], b[TRIED], c[TRIED], got[TRIED];
+    for (int i = 0; i < TRIED; i++) {
+        a[i] = 1 + e[i];
+        b[i] = 1 + d[i];
+        c[i] = -1 - e[i] - d[i];
+        got[i] = 0;
+    }
+    bool fuses = !proof_run(arena, device, kernel_of(arena, "f64"), (void *[]){a, b, c}, (void *[]){got});
+    for (int i = 0; i < TRIED; i++)
+        fuses &= got[i] == e[i] * d[i];
+    return fuses;
+}
+
+bool floats_fuse(Arena *arena, Device *device, DType dtype, bool own)
+{
+    bool *flag = dtype == DT_f64 ? &device->fuses_f64 : &device->fuses;
+    *flag = own;
+    bool fuses = (dtype == DT_f64 ? fuses_f64 : fuses_f32)(arena, device);
+    *flag = own && fuses;
+    return fuses;
+}
+
 void floats_try(Arena *arena, Device *device)
 {
-    device->fuses = device->properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_CPU && floats_fuse(arena, device);
+    floats_fuse(arena, device, DT_f32, true);
+    if (device->features.shaderFloat64)
+        floats_fuse(arena, device, DT_f64, true);
 }

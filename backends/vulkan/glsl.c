@@ -88,6 +88,14 @@ void glsl_loop(GlslPrinter *printer, const char *name, const char *first, int64_
     glsl_range(printer, name, first, arena_printf(printer->arena, "%lld", (long long)end), step, parts_of(end, step));
 }
 
+void glsl_piece_loop(GlslPrinter *printer, const char *name, int64_t end)
+{
+    long long length = glsl_piece_length(printer, end, 1);
+    const char *first = arena_printf(printer->arena, "piece * %lld", length);
+    const char *last = arena_printf(printer->arena, "min((piece + 1) * %lld, %lld)", length, (long long)end);
+    glsl_range(printer, name, first, last, 1, length);
+}
+
 int glsl_loops(GlslPrinter *printer, const KStage *stage, int first, AxisTest *wanted)
 {
     int axes[K_MAX_AXES], count = stage_axes(printer->kernel, stage, first, wanted, axes);

@@ -33,6 +33,8 @@ int glsl_loops(GlslPrinter *printer, const KStage *stage, int first, AxisTest *w
 /* How long each piece of a loop from 0 to `end` is, in whole steps; the last ones are shorter.  All of it, but in a phase that
  * has pieces. */
 int64_t glsl_piece_length(const GlslPrinter *printer, int64_t end, int64_t step);
+/* The turns of a loop from 0 to `end` that are those of `piece`. */
+void glsl_piece_loop(GlslPrinter *printer, const char *name, int64_t end);
 void glsl_close(GlslPrinter *printer);
 
 /* Axes as digits of `number`, the last one the fastest: those from `first` on that are wanted; or these, if that is all that
@@ -92,6 +94,9 @@ void additions_print_joined(GlslPrinter *printer, const KStage *stage); /* to el
 
 void tiles_print_functions(GlslPrinter *printer); /* and shared memory: what stands before main */
 void tiles_print(GlslPrinter *printer);
+
+/* ---- matrices.c ---- */
+
 const char *matrices_extensions(const Device *device); /* what a shader asks for that has them */
 
 #endif

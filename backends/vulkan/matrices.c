@@ -15,6 +15,7 @@ static const struct {
 } forms[] = {
     [MATRICES_NV] = {"#extension GL_KHR_memory_scope_semantics : require\n"
                      "#extension GL_NV_cooperative_matrix : require\n"
+                     "#extension GL_KHR_shader_subgroup_basic : require\n"
                      "#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require\n",
                      "#define MatrixA fcoopmatNV<16, gl_ScopeSubgroup, M, K>\n"
                      "#define MatrixB fcoopmatNV<16, gl_ScopeSubgroup, K, N>\n"
@@ -26,6 +27,7 @@ static const struct {
                      "#define store_c(c, at) coopMatStoreNV(c, slice, at, N, false)\n"},
     [MATRICES_KHR] = {"#extension GL_KHR_memory_scope_semantics : require\n"
                       "#extension GL_KHR_cooperative_matrix : require\n"
+                      "#extension GL_KHR_shader_subgroup_basic : require\n"
                       "#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require\n",
                       "#define MatrixA coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA>\n"
                       "#define MatrixB coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB>\n"

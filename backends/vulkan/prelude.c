@@ -235,5 +235,5 @@ void glsl_prelude(const Device *device, const Prelude *prelude, Text *out)
         put_window(device, f64, i64, window, out);
     print_fused("float", "4097.0", device->fuses, out);
     if (f64)
-        print_fused("double", "134217729.0lf", device->fuses, out);
+        print_fused("double", "134217729.0lf", device->fuses_f64, out);
 }

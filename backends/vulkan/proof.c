@@ -17,7 +17,9 @@ static Plan *plan_kernel(Arena *arena, const char *text)
     PlanStep launch = {.kind = STEP_LAUNCH};
     for (int i = 0; i < kernel->buffers.count; i++) {
         const KBuffer *buffer = &kernel->buffers.items[i];
-        bool input = buffer->kind == K_IN;
+        bool input = buffer->kind != K_OUT;
+        if (buffer->kind == K_LOCAL)
+            continue;
         list_push(arena, &plan->buffers,
                   ((PlanBuffer){.place = input ? PLACE_INPUT : PLACE_OUTPUT,
                                 .type = ir_type(buffer->dtype, 1, &buffer->count),
@@ -31,18 +33,30 @@ static Plan *plan_kernel(Arena *arena, const char *text)
     return plan;
 }
 
+/* Also where memory runs out nothing is left open. */
 const char *proof_run(Arena *arena, Device *device, const char *text, void *const *inputs, void *const *outputs)
 {
-    Executable *executable = NULL;
-    Instance *instance = NULL;
-    CompileStats stats;
-    const char *reason = backend_vulkan.compile(arena, device, plan_kernel(arena, text), &executable, &stats);
-    if (!reason)
-        reason = backend_vulkan.instantiate(arena, executable, &instance);
-    if (!reason)
-        reason = backend_vulkan.run(arena, instance, inputs, outputs, NULL);
-    backend_vulkan.discard(instance);
-    backend_vulkan.release(executable);
+    jmp_buf escape;
+    jmp_buf *const outer = arena_set_escape(arena, &escape);
+    Executable *volatile made = NULL;
+    Instance *volatile begun = NULL;
+    const char *volatile reason = "not enough memory";
+    if (!setjmp(escape)) {
+        Executable *executable = NULL;
+        Instance *instance = NULL;
+        CompileStats stats;
+        const char *why = backend_vulkan.compile(arena, device, plan_kernel(arena, text), &executable, &stats);
+        made = executable;
+        if (!why)
+            why = backend_vulkan.instantiate(arena, executable, &instance);
+        begun = instance;
+        if (!why)
+            why = backend_vulkan.run(arena, instance, inputs, outputs, NULL);
+        reason = why;
+    }
+    backend_vulkan.discard(begun);
+    backend_vulkan.release(made);
+    arena_set_escape(arena, outer);
     return reason;
 }
 
@@ -55,7 +69,6 @@ void proof_device(Device *device)
     device->options.profile = NULL;
     if (setjmp(escape)) {
         device->matrices.form = MATRICES_NONE;
-        device->fuses = false;
     } else {
         Arena *arena = kept = arena_new(device->options.allocator, &escape);
         floats_try(arena, device);

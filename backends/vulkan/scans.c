@@ -6,14 +6,10 @@ void scans_print(GlslPrinter *printer, const KStage *stage)
 {
     const Kernel *kernel = printer->kernel;
     const bool resumes = printer->phase->role == ROLE_RESUME;
-    int64_t along = stage_count(kernel, stage, kernel->outer.count, stage_scans);
-    int64_t length = glsl_piece_length(printer, along, 1);
-    const char *first = arena_printf(printer->arena, "piece * %lld", (long long)length);
-    const char *end = arena_printf(printer->arena, "min((piece + 1) * %lld, %lld)", (long long)length, (long long)along);
     glsl_identities(printer, stage);
     if (resumes)
         sums_accumulate_piece(printer, stage);
-    glsl_range(printer, "along", first, end, 1, length);
+    glsl_piece_loop(printer, "along", stage_count(kernel, stage, kernel->outer.count, stage_scans));
     glsl_digits(printer, stage, kernel->outer.count, stage_scans, "along");
     int reduced = glsl_loops(printer, stage, kernel->outer.count, stage_sums);
     glsl_accumulate(printer, stage, NULL);

@@ -7,8 +7,8 @@
  *
  * A sum that would keep few threads busy for long is made in pieces, which lie in scratch until another phase joins them.  So
  * is one along whose axis results lie (a scan), whose pieces are gone through once more when it is known what comes before
- * each. The number of pieces is a function of the kernel and of what the device has matrices for, and with it the order of the
- * sum. */
+ * each.  The number of pieces is a function of the kernel, of what the device has matrices for, and of how long loops its
+ * driver takes, and with it the order of the sum. */
 #include "backends/vulkan/schedule.h"
 
 #include <stdlib.h>
@@ -91,19 +91,25 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Pieces are a thread's each: those of a point lie far from each other. */
-static void share_points(const Device *device, Phase *phase)
+/* Pieces are a thread's each: those of a point lie far from each other.  `turns`: of loops, for a point. */
+static void share_points(const Device *device, Phase *phase, int64_t turns)
 {
+    bool many = phase->points >= device->sizes->many_points;
+    bool taken = device->most_turns == 0 || POINTS_EACH * (double)turns <= device->most_turns;
     bool of_pieces = phase->role == ROLE_PIECES || phase->role == ROLE_RESUME;
     phase->threads = POINT_THREADS;
-    phase->each = phase->role == ROLE_WHOLE && phase->points >= device->sizes->many_points ? POINTS_EACH : 1;
+    phase->each = phase->role == ROLE_WHOLE && many && taken ? POINTS_EACH : 1;
     phase->groups = parts_of(phase->points * (of_pieces ? phase->pieces : 1), phase->threads * phase->each);
 }
 
-static Phase phase_of_points(const Device *device, PhaseRole role, int stage, int64_t points, int64_t pieces)
+static Phase phase_of_points(const Device *device, const Kernel *kernel, PhaseRole role, int number, int64_t points,
+                             int64_t pieces)
 {
-    Phase phase = {.kind = PHASE_POINTS, .role = role, .stage = stage, .points = points, .pieces = pieces};
-    share_points(device, &phase);
+    const KStage *stage = &kernel->stages.items[number];
+    Phase phase = {.kind = PHASE_POINTS, .role = role, .stage = number, .points = points, .pieces = pieces};
+    share_points(device, &phase,
+                 stage_terms(kernel, stage) * stage_count(kernel, stage, 0, stage_scans) *
+                     stage_count(kernel, stage, 0, stage_follows));
     return phase;
 }
 
@@ -125,7 +131,7 @@ static Phase phase_of_stage(const Device *device, const Kernel *kernel, int numb
         pieces = larger(pieces, parts_of(terms, (int64_t)device->most_turns / 2));
     PhaseRole role = pieces > 1 ? ROLE_PIECES : ROLE_WHOLE;
     if (!shares)
-        return phase_of_points(device, role, number, points, pieces);
+        return phase_of_points(device, kernel, role, number, points, pieces);
     return (Phase){.kind = PHASE_SUMS,
                    .role = role,
                    .stage = number,
@@ -152,7 +158,7 @@ static Phase phase_that_joins(const Device *device, const Kernel *kernel, const 
     const KStage *stage = &kernel->stages.items[before->stage];
     bool shares = before->pieces >= device->sizes->shared_terms && shared_sum_bytes(stage) <= MOST_SHARED;
     if (!shares)
-        return phase_of_points(device, ROLE_JOIN, before->stage, points, before->pieces);
+        return phase_of_points(device, kernel, ROLE_JOIN, before->stage, points, before->pieces);
     return (Phase){.kind = PHASE_SUMS,
                    .role = ROLE_JOIN,
                    .stage = before->stage,
@@ -197,10 +203,10 @@ static void add_additions(Arena *arena, const Device *device, const Kernel *kern
     const KStage *stage = &kernel->stages.items[number];
     int64_t elements = copy_elements(kernel, stage), points = stage_count(kernel, stage, 0, stage_shares_out);
     Phase zeros = {.kind = PHASE_ZEROS, .stage = number, .points = elements * pieces, .pieces = 1};
-    share_points(device, &zeros);
+    share_points(device, &zeros, 0);
     list_push(arena, &schedule->phases, zeros);
-    list_push(arena, &schedule->phases, phase_of_points(device, ROLE_PIECES, number, points, pieces));
-    list_push(arena, &schedule->phases, phase_of_points(device, ROLE_JOIN, number, elements, pieces));
+    list_push(arena, &schedule->phases, phase_of_points(device, kernel, ROLE_PIECES, number, points, pieces));
+    list_push(arena, &schedule->phases, phase_of_points(device, kernel, ROLE_JOIN, number, elements, pieces));
     schedule->scratch_bytes = larger(schedule->scratch_bytes, schedule->pieces_at + 8 * elements * pieces);
 }
 
@@ -218,7 +224,8 @@ static int64_t pieces_of_scan(const Device *device, const Kernel *kernel, const 
     int64_t wanted = device->sizes->many_threads / points;
     int64_t pieces = sizes_pieces(wanted < root ? wanted : root, along, device->sizes->thread_terms);
     int64_t most = (int64_t)device->most_turns / 2, turns = along * stage_terms(kernel, stage);
-    return most > 0 && turns > most ? larger(pieces, parts_of(turns, most)) : pieces;
+    int64_t needed = most > 0 && turns > most ? parts_of(turns, most) : 1;
+    return larger(pieces, needed < along ? needed : along);
 }
 
 static void add_scan(Arena *arena, const Device *device, const Kernel *kernel, int number, int64_t pieces, Schedule *schedule)
@@ -227,7 +234,7 @@ static void add_scan(Arena *arena, const Device *device, const Kernel *kernel, i
     int64_t points = schedule->lots * stage_points(kernel, stage);
     for (PhaseRole role = ROLE_PIECES; role <= ROLE_RESUME; role++)
         if (role != ROLE_JOIN)
-            list_push(arena, &schedule->phases, phase_of_points(device, role, number, points, pieces));
+            list_push(arena, &schedule->phases, phase_of_points(device, kernel, role, number, points, pieces));
     reserve_pieces(stage, &schedule->phases.items[schedule->phases.count - 1], points, schedule);
 }
 

@@ -34,7 +34,7 @@ struct Phase {
     PhaseKind kind;
     PhaseRole role;
     int stage;          /* but of ROWS */
-    int64_t points;     /* of a turn: of the stage, tiles of them, or rows */
+    int64_t points;     /* of a turn: of the stage, tiles of them, rows, or elements of copies */
     int64_t pieces;     /* of each point's sums or additions, in all phases of the stage; 1: there are none */
     int64_t groups;     /* workgroups of a dispatch */
     int threads;        /* of a workgroup */
@@ -54,6 +54,7 @@ struct Schedule {
 
 const Schedule *schedule_kernel(Arena *arena, const Device *device, const Kernel *kernel);
 bool schedule_is_countable(const Schedule *schedule); /* shaders can number all its points, terms and pieces */
+
 /* ---- what phases and their printers ask ---- */
 
 /* Whether the threads of a workgroup share out each sum of a stage, in a phase of rows. */

@@ -82,7 +82,7 @@ static void *chain_of(const Link *links, void *next)
 static bool has_khr(const MatrixNeeds *needs)
 {
 #ifdef VK_KHR_cooperative_matrix
-    return needs->khr.cooperativeMatrix && needs->memory_model.vulkanMemoryModel;
+    return needs->khr.cooperativeMatrix;
 #else
     (void)needs;
     return false;
@@ -105,11 +105,12 @@ void *matrices_ask(Device *device, MatrixNeeds *needs, const char **extensions, 
                                           .pNext = chain_of(links, NULL)};
     vkGetPhysicalDeviceFeatures2(device->physical, &features);
     bool can_size = sizes && needs->sizes.subgroupSizeControl && needs->sizes.computeFullSubgroups;
-    matrices->has[MATRICES_NV] = can_size && needs->halves.shaderFloat16 && needs->nv.cooperativeMatrix;
-    matrices->has[MATRICES_KHR] = can_size && needs->halves.shaderFloat16 && has_khr(needs);
+    bool multiplies = can_size && needs->halves.shaderFloat16 && needs->memory_model.vulkanMemoryModel;
+    matrices->has[MATRICES_NV] = multiplies && needs->nv.cooperativeMatrix;
+    matrices->has[MATRICES_KHR] = multiplies && has_khr(needs);
     bool any = matrices->has[MATRICES_NV] || matrices->has[MATRICES_KHR];
     links[LINK_HALVES].wanted &= any;
-    links[LINK_MEMORY_MODEL].wanted &= matrices->has[MATRICES_KHR];
+    links[LINK_MEMORY_MODEL].wanted &= any;
     links[LINK_SIZES].wanted &= any;
     links[LINK_NV].wanted &= matrices->has[MATRICES_NV];
     links[LINK_KHR].wanted &= matrices->has[MATRICES_KHR];

@@ -3,10 +3,10 @@
  * A workgroup has a tile of results, of which each thread keeps some numbers in registers (numbers.c), or, for those of 16 bits
  * on devices with cooperative matrices, each subgroup some matrices (matrices.c).  k goes by in slices, which lie in shared
  * memory; where an element of an operand lies is the sum of what its m, n or k contributes, so that convolutions are read in
- * place like matrices; 16 bytes at a time, where they lie so (operands.c).  Then the sums go through
- * the same shared memory, some at a time, to whatever thread finishes a result: neighbours finish neighbours.
+ * place like matrices; 16 bytes at a time, where they lie so (operands.c).  Then the sums go through the same shared memory,
+ * some at a time, to whatever thread finishes a result: neighbours finish neighbours.
  *
- * The order of every sum is that of k; where tiles are few and sums long, in pieces of k (schedule.c). */
+ * The order of every sum is that of k; where tiles are few and sums long, in pieces of k (tiling.c). */
 #include "backends/vulkan/tiles.h"
 
 static const TileMethod *method_of(const Tiles *tiles)

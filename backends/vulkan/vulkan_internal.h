@@ -37,10 +37,12 @@
 
 /* ---- rounding up ---- */
 
+/* How many, the last of which may be less. */
 static inline int64_t parts_of(int64_t count, int64_t each)
 {
     return (count + each - 1) / each;
-} /* of which the last may be less */
+}
+
 static inline int64_t rounded_up(int64_t count, int64_t to)
 {
     return parts_of(count, to) * to;
@@ -91,13 +93,13 @@ struct Device {
     VkPhysicalDeviceFeatures features; /* those that are used */
     bool subgroups_fold;               /* by arithmetic */
     bool stores_16, stores_8;          /* numbers of so many bits, alone */
-    bool fuses;                        /* fma rounds once */
+    bool fuses, fuses_f64;             /* fma rounds once */
     bool float_controls;               /* some of these can be asked for: infinities, subnormal numbers, rounding */
     bool float_modes[FLOAT_MODES];
     Matrices matrices;
     bool may_use[FEATURES]; /* if the device has them */
     double most_turns;      /* of loops of a thread, that the driver takes; 0: any number */
-    const Sizes *sizes;     /* that schedules go by (schedule.h) */
+    const Sizes *sizes;     /* that schedules go by (sizes.h) */
     bool is_minimal;        /* it pretends to have no more than every device must have */
     uint32_t clock_bits;    /* of timestamps of the queue; 0: it has none */
     VkDevice logical;
@@ -154,7 +156,9 @@ const char *proof_run(Arena *arena, Device *device, const char *text, void *cons
 void floats_ask(Device *device);
 void floats_print(const Device *device, bool f64, Text *out); /* what the head of a shader says of them */
 void floats_try(Arena *arena, Device *device);
-bool floats_fuse(Arena *arena, Device *device); /* what shaders take for fma, by device->fuses, rounds once */
+/* Whether fma of f32 or f64 rounds once: the device's own, which shaders have from then on if it does; or the one that they
+ * have instead. */
+bool floats_fuse(Arena *arena, Device *device, DType dtype, bool own);
 
 /* ---- kernels as shaders (schedule.c, phases.c, prelude.c, spirv.c) ---- */
 
