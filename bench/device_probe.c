@@ -17,7 +17,7 @@ enum {
 static const VkDeviceSize COPIED = 128 << 20;
 static const double LONG_ENOUGH = 0.02; /* seconds of a measurement */
 
-void probe_must(VkResult result, const char *what)
+static void must(VkResult result, const char *what)
 {
     if (result) {
         fprintf(stderr, "cm_bench: %s: VkResult %d\n", what, (int)result);
@@ -31,10 +31,12 @@ static void choose_device(DeviceProbe *probe, const char *description)
 {
     VkPhysicalDevice list[MOST_DEVICES];
     uint32_t count = MOST_DEVICES;
-    probe_must(vkEnumeratePhysicalDevices(probe->instance, &count, list) < 0, "no devices");
+    must(vkEnumeratePhysicalDevices(probe->instance, &count, list) < 0, "no devices");
     for (uint32_t i = 0; i < count && !probe->physical; i++) {
+        char said[VK_MAX_PHYSICAL_DEVICE_NAME_SIZE + 32]; /* others have their names behind it */
         vkGetPhysicalDeviceProperties(list[i], &probe->properties);
-        if (strstr(description, probe->properties.deviceName))
+        snprintf(said, sizeof said, "vulkan: %s, Vulkan ", probe->properties.deviceName);
+        if (strncmp(description, said, strlen(said)) == 0)
             probe->physical = list[i];
     }
     if (!probe->physical)
@@ -56,7 +58,7 @@ static void open_queue(DeviceProbe *probe, const char *description)
     VkDeviceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, .queueCreateInfoCount = 1, .pQueueCreateInfos = &queue};
     matrix_probe_ask(probe, description, &info);
-    probe_must(vkCreateDevice(probe->physical, &info, NULL, &probe->device), "the device does not open");
+    must(vkCreateDevice(probe->physical, &info, NULL, &probe->device), "the device does not open");
     vkGetDeviceQueue(probe->device, probe->family, 0, &probe->queue);
 }
 
@@ -66,7 +68,7 @@ static void open_buffer(DeviceProbe *probe, int number)
                                .size = COPIED,
                                .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                                         VK_BUFFER_USAGE_TRANSFER_DST_BIT};
-    probe_must(vkCreateBuffer(probe->device, &info, NULL, &probe->buffer[number]), "a buffer");
+    must(vkCreateBuffer(probe->device, &info, NULL, &probe->buffer[number]), "a buffer");
     VkMemoryRequirements needs;
     VkPhysicalDeviceMemoryProperties memory;
     vkGetBufferMemoryRequirements(probe->device, probe->buffer[number], &needs);
@@ -77,8 +79,8 @@ static void open_buffer(DeviceProbe *probe, int number)
         type++;
     VkMemoryAllocateInfo allocation = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = needs.size, .memoryTypeIndex = type};
-    probe_must(vkAllocateMemory(probe->device, &allocation, NULL, &probe->memory[number]), "memory");
-    probe_must(vkBindBufferMemory(probe->device, probe->buffer[number], probe->memory[number], 0), "memory");
+    must(vkAllocateMemory(probe->device, &allocation, NULL, &probe->memory[number]), "memory");
+    must(vkBindBufferMemory(probe->device, probe->buffer[number], probe->memory[number], 0), "memory");
 }
 
 static void open_set(DeviceProbe *probe)
@@ -86,16 +88,16 @@ static void open_set(DeviceProbe *probe)
     VkDescriptorSetLayoutBinding binding = {0, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL};
     VkDescriptorSetLayoutCreateInfo layout = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = 1, .pBindings = &binding};
-    probe_must(vkCreateDescriptorSetLayout(probe->device, &layout, NULL, &probe->set_layout), "a set");
+    must(vkCreateDescriptorSetLayout(probe->device, &layout, NULL, &probe->set_layout), "a set");
     VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1};
     VkDescriptorPoolCreateInfo pool = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = 1, .poolSizeCount = 1, .pPoolSizes = &size};
-    probe_must(vkCreateDescriptorPool(probe->device, &pool, NULL, &probe->descriptors), "a set");
+    must(vkCreateDescriptorPool(probe->device, &pool, NULL, &probe->descriptors), "a set");
     VkDescriptorSetAllocateInfo set = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
                                        .descriptorPool = probe->descriptors,
                                        .descriptorSetCount = 1,
                                        .pSetLayouts = &probe->set_layout};
-    probe_must(vkAllocateDescriptorSets(probe->device, &set, &probe->set), "a set");
+    must(vkAllocateDescriptorSets(probe->device, &set, &probe->set), "a set");
     VkDescriptorBufferInfo shown = {probe->buffer[0], 0, COPIED};
     VkWriteDescriptorSet write = {.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                   .dstSet = probe->set,
@@ -112,10 +114,10 @@ VkPipeline probe_pipeline(const DeviceProbe *probe, const uint32_t *code, size_t
     stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
     stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
     stage.pName = "main";
-    probe_must(vkCreateShaderModule(probe->device, &module, NULL, &stage.module), "a shader");
+    must(vkCreateShaderModule(probe->device, &module, NULL, &stage.module), "a shader");
     VkComputePipelineCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO, .stage = stage, .layout = probe->layout};
-    probe_must(vkCreateComputePipelines(probe->device, VK_NULL_HANDLE, 1, &info, NULL, &pipeline), "a pipeline");
+    must(vkCreateComputePipelines(probe->device, VK_NULL_HANDLE, 1, &info, NULL, &pipeline), "a pipeline");
     vkDestroyShaderModule(probe->device, stage.module, NULL);
     return pipeline;
 }
@@ -128,7 +130,7 @@ static void open_pipelines(DeviceProbe *probe)
                                          .pSetLayouts = &probe->set_layout,
                                          .pushConstantRangeCount = 1,
                                          .pPushConstantRanges = &rounds};
-    probe_must(vkCreatePipelineLayout(probe->device, &layout, NULL, &probe->layout), "a pipeline");
+    must(vkCreatePipelineLayout(probe->device, &layout, NULL, &probe->layout), "a pipeline");
     probe->pipeline =
         probe_pipeline(probe, device_probe_spirv, sizeof device_probe_spirv, (VkPipelineShaderStageCreateInfo){0});
     matrix_probe_open(probe);
@@ -139,14 +141,14 @@ static void open_commands(DeviceProbe *probe)
     VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                     .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                     .queueFamilyIndex = probe->family};
-    probe_must(vkCreateCommandPool(probe->device, &pool, NULL, &probe->pool), "commands");
+    must(vkCreateCommandPool(probe->device, &pool, NULL, &probe->pool), "commands");
     VkCommandBufferAllocateInfo commands = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
                                             .commandPool = probe->pool,
                                             .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                             .commandBufferCount = 1};
-    probe_must(vkAllocateCommandBuffers(probe->device, &commands, &probe->commands), "commands");
+    must(vkAllocateCommandBuffers(probe->device, &commands, &probe->commands), "commands");
     VkFenceCreateInfo fence = {.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
-    probe_must(vkCreateFence(probe->device, &fence, NULL, &probe->fence), "a fence");
+    must(vkCreateFence(probe->device, &fence, NULL, &probe->fence), "a fence");
 }
 
 DeviceProbe *device_probe_open(const char *description)
@@ -156,7 +158,7 @@ DeviceProbe *device_probe_open(const char *description)
         fail("not enough memory");
     VkApplicationInfo application = {.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .apiVersion = VK_API_VERSION_1_1};
     VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, .pApplicationInfo = &application};
-    probe_must(vkCreateInstance(&info, NULL, &probe->instance), "Vulkan does not start");
+    must(vkCreateInstance(&info, NULL, &probe->instance), "Vulkan does not start");
     choose_device(probe, description);
     open_queue(probe, description);
     open_buffer(probe, 0);
@@ -197,19 +199,19 @@ bool device_probe_is_processor(const DeviceProbe *probe)
 static void begin(DeviceProbe *probe)
 {
     VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-    probe_must(vkBeginCommandBuffer(probe->commands, &info), "commands");
+    must(vkBeginCommandBuffer(probe->commands, &info), "commands");
 }
 
 /* Of what is recorded, from handing it over to its end. */
 static double seconds_of_commands(DeviceProbe *probe)
 {
-    probe_must(vkEndCommandBuffer(probe->commands), "commands");
+    must(vkEndCommandBuffer(probe->commands), "commands");
     VkSubmitInfo info = {.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &probe->commands};
     double start = clock_seconds();
-    probe_must(vkQueueSubmit(probe->queue, 1, &info, probe->fence), "the device");
-    probe_must(vkWaitForFences(probe->device, 1, &probe->fence, VK_TRUE, UINT64_MAX), "the device");
+    must(vkQueueSubmit(probe->queue, 1, &info, probe->fence), "the device");
+    must(vkWaitForFences(probe->device, 1, &probe->fence, VK_TRUE, UINT64_MAX), "the device");
     double taken = clock_seconds() - start;
-    probe_must(vkResetFences(probe->device, 1, &probe->fence), "the device");
+    must(vkResetFences(probe->device, 1, &probe->fence), "the device");
     return taken;
 }
 

@@ -46,7 +46,6 @@ struct DeviceProbe {
     MatrixProbe matrices;
 };
 
-void probe_must(VkResult result, const char *what);
 /* Of a shader of SPIR-V that sees the first buffer and a number of rounds. */
 VkPipeline probe_pipeline(const DeviceProbe *probe, const uint32_t *code, size_t bytes, VkPipelineShaderStageCreateInfo stage);
 double probe_dispatch_seconds(DeviceProbe *probe, VkPipeline pipeline, uint32_t groups);

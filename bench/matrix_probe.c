@@ -13,9 +13,11 @@ enum {
 
 #ifdef CM_BENCH_MATRICES_KHR
 #define MATRICES_EXTENSION VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME
+#define MATRICES_FORM "KHR" /* as cm calls it */
 enum { MATRICES_FEATURES = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR };
 #else
 #define MATRICES_EXTENSION VK_NV_COOPERATIVE_MATRIX_EXTENSION_NAME
+#define MATRICES_FORM "NV"
 enum { MATRICES_FEATURES = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_NV };
 #endif
 
@@ -39,8 +41,10 @@ void matrix_probe_ask(DeviceProbe *probe, const char *description, VkDeviceCreat
 {
     MatrixProbe *matrices = &probe->matrices;
     const char *shape = strstr(description, "matrices of ");
+    int m, n, k;
+    char form[8];
     if (!shape || !has_extensions(probe->physical) ||
-        sscanf(shape, "matrices of %d x %d x %d", &matrices->m, &matrices->n, &matrices->k) != 3)
+        sscanf(shape, "matrices of %d x %d x %d (%7[A-Z])", &m, &n, &k, form) != 4 || strcmp(form, MATRICES_FORM) != 0)
         return;
     VkPhysicalDeviceSubgroupProperties subgroups = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
     VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &subgroups};
@@ -55,6 +59,12 @@ void matrix_probe_ask(DeviceProbe *probe, const char *description, VkDeviceCreat
     matrices->matrices.pNext = &matrices->sizes;
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &matrices->matrices};
     vkGetPhysicalDeviceFeatures2(probe->physical, &features);
+    if (!matrices->halves.shaderFloat16 || !matrices->memory_model.vulkanMemoryModel || !matrices->sizes.subgroupSizeControl ||
+        !matrices->sizes.computeFullSubgroups || !matrices->matrices.cooperativeMatrix)
+        return;
+    matrices->m = m;
+    matrices->n = n;
+    matrices->k = k;
     info->pNext = &matrices->matrices;
     info->ppEnabledExtensionNames = extensions;
     info->enabledExtensionCount = EXTENSIONS;

@@ -32,6 +32,7 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
 
 static const char *vulkan_describe(Device *device, Arena *arena)
 {
+    static const char *const forms[] = {[MATRICES_KHR] = "KHR", [MATRICES_NV] = "NV", [MATRICES_BY_HAND] = "by hand"};
     const VkPhysicalDeviceProperties *properties = &device->properties;
     const char *others = device_others(arena, device);
     Text text = text_new(arena);
@@ -42,8 +43,8 @@ static const char *vulkan_describe(Device *device, Arena *arena)
     text_printf(&text, "%s%s%s", device->stores_16 ? ", 16-bit storage" : "", device->stores_8 ? ", 8-bit storage" : "",
                 device->subgroups_fold ? ", subgroups" : "");
     if (device->matrices.form)
-        text_printf(&text, ", matrices of %d x %d x %d", device->matrices.shape.m, device->matrices.shape.n,
-                    device->matrices.shape.k);
+        text_printf(&text, ", matrices of %d x %d x %d (%s)", device->matrices.shape.m, device->matrices.shape.n,
+                    device->matrices.shape.k, forms[device->matrices.form]);
     text_printf(&text, ", %s, up to %lld MiB, arrays of up to %lld MiB",
                 device->host_sees_all ? "memory shared with the host" : "memory of its own",
                 (long long)(device->memory_bytes >> 20), (long long)(device->window_bytes >> 20));
