@@ -3,6 +3,8 @@
 
 #include "backends/vulkan/schedule.h"
 
+#include <dlfcn.h>
+
 static const Sizes small_sizes = {
     .many_lots = 1 << 20,
     .little_work = 4,
@@ -20,9 +22,15 @@ static const Sizes small_sizes = {
     .many_points = 8,
 };
 
+void keep_vulkan_driver(void)
+{
+    dlopen("libvulkan_lvp.so", RTLD_NOW | RTLD_NODELETE);
+}
+
 Device *open_small_vulkan(Arena *arena, Pool *pool, const char **reason)
 {
     Device *device = NULL;
+    keep_vulkan_driver();
     *reason = backend_vulkan.open(arena, &(DeviceOptions){.pool = pool}, &device);
     if (*reason)
         return NULL;

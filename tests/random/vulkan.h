@@ -8,4 +8,7 @@
  * the reason: it cannot be had. */
 Device *open_small_vulkan(Arena *arena, Pool *pool, const char **reason);
 
+/* So that the leak sanitizer can tell what is the driver's, also when the device is closed. */
+void keep_vulkan_driver(void);
+
 #endif

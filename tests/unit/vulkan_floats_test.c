@@ -1,6 +1,7 @@
 /* How a Vulkan device treats floats: what shaders take for fma rounds once, and what is asked for of a device is in its
  * shaders. */
 #include "backends/vulkan/vulkan_internal.h"
+#include "tests/random/vulkan.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@ static Device *device;
 
 static void open_device(void)
 {
+    keep_vulkan_driver();
     arena = arena_new(NULL, NULL);
     const char *reason = backend_vulkan.open(arena, &(DeviceOptions){0}, &device);
     ck_assert_msg(!reason, "no Vulkan: %s", reason);
