@@ -5,29 +5,38 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PATH_SIZE = 4096 };
 
 /* ---- stopping: a second signal ends the process at once ---- */
 
+enum { SAME_SECONDS = 1 }; /* one that comes so soon is the first once more: timeout sends it to a process and to its group */
+
 static cm_training *volatile running;
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught, caught_at;
 
 static void stop_running(int number)
 {
-    caught = number;
-    cm_training_stop(running);
-    signal(number, SIG_DFL);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!caught) {
+        caught = number;
+        caught_at = (sig_atomic_t)now.tv_sec;
+        cm_training_stop(running);
+    } else if ((sig_atomic_t)now.tv_sec - caught_at > SAME_SECONDS) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
 }
 
 /* A signal that whoever started this had ignored (nohup) stays so. */
-static void catch_signals(cm_training *training)
+static void catch_signals(void (*handler)(int))
 {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    running = training;
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        if (signal(signals[i], training ? stop_running : SIG_DFL) == SIG_IGN)
+        if (signal(signals[i], handler) == SIG_IGN)
             signal(signals[i], SIG_IGN);
     }
 }
@@ -36,8 +45,10 @@ static void catch_signals(cm_training *training)
 static void end_by_signal(void)
 {
     fflush(stdout);
-    if (caught)
+    if (caught) {
+        signal(caught, SIG_DFL);
         raise(caught);
+    }
 }
 
 /* ---- progress ---- */
@@ -240,9 +251,12 @@ static int train(Session *session, cm_training *training, bool *stopped)
     cm_training_report report;
     cm_error *error;
     int code = STATUS_DONE;
-    catch_signals(training);
+    running = training;
+    catch_signals(stop_running);
     cm_status status = cm_training_run(training, &run, &report, &error);
-    catch_signals(NULL);
+    if (!caught) /* what is left of the same one must not end what is saved now */
+        catch_signals(SIG_DFL);
+    running = NULL;
     if (progress.open)
         fputc('\n', stderr);
     free(progress.losses);

@@ -230,7 +230,9 @@ const Value *builtin_categorical(Elab *el, Call *call)
     IrNode sums = {.op = OP_cumsum, .operand_count = 1, .operands = &weights, .attr = {{1, &along}}};
     const Value *running = tensor_new(el, ir_emit(emit(el, at), sums), &p->tensor.shape);
     Shape rest = shape_without(&p->tensor.shape, &one);
-    const Value *total = tensor_new(el, ir_reduce(emit(el, at), OP_sum, weights, &along, 1), &rest);
+    /* The running sum's own end: another sum of the same could be larger, and what has no weight be drawn. */
+    const Value *end = slice_axis(el, at, running, axis, own.size ? own.size - 1 : 0, own.size);
+    const Value *total = tensor_new(el, ir_reduce(emit(el, at), OP_sum, tensor_ref(el, end, at), &along, 1), &rest);
     const Value *u = arithmetic(el, at, AST_mul, draw_uniform(el, at, &shape, p->tensor.dtype), total);
     const Value *passed = arithmetic(el, at, AST_le, tensor_expand(el, at, running, &wide), tensor_expand(el, at, u, &wide));
     int64_t last = wide.rank - 1;

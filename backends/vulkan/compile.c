@@ -7,28 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The reason, behind the place in the program where the kernel's last result comes from, if that is known. */
-static const char *located(Arena *arena, const Kernel *kernel, const char *reason)
+const char *compile_located(Arena *arena, Span span, const char *reason)
 {
-    if (!kernel || !kernel->span.source)
-        return reason;
-    return arena_printf(arena, "%s:%d: %s", kernel->span.source->name, span_position(kernel->span).line, reason);
+    return span.source ? arena_printf(arena, "%s:%d: %s", span.source->name, span_position(span).line, reason) : reason;
 }
 
 const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel)
 {
     const char *lacks = NULL, *name = device->properties.deviceName;
     if (!schedule_is_countable(schedule_kernel(arena, device, kernel)))
-        return located(arena, kernel,
-                       arena_printf(arena, "'%s' has more points than shaders count, which is to 2^30", kernel->name));
+        return compile_located(arena, kernel->span,
+                               arena_printf(arena, "'%s' has more points than shaders count, which is to 2^30", kernel->name));
     if (glsl_uses(kernel, DT_f64) && !device->features.shaderFloat64)
         lacks = "f64";
     if (glsl_uses(kernel, DT_i64) && !device->features.shaderInt64)
         lacks = "i64";
     if (!lacks)
         return NULL;
-    return located(arena, kernel,
-                   arena_printf(arena, "%s does not compute with %s, which '%s' needs", name, lacks, kernel->name));
+    return compile_located(arena, kernel->span,
+                           arena_printf(arena, "%s does not compute with %s, which '%s' needs", name, lacks, kernel->name));
 }
 
 /* ---- SPIR-V in the cache: by the shader's text, of which a second hash comes before the words ---- */
@@ -171,7 +168,8 @@ static const char *first_reason(Job *job, Arena *arena)
     for (int i = 0; i < job->made->layout.shaders.count; i++) {
         const Shaders *shaders = &job->made->layout.shaders.items[i];
         if (job->reasons[i] && !first)
-            first = located(arena, shaders->kernel, arena_printf(arena, "kernel %s: %s", name_of(shaders), job->reasons[i]));
+            first = compile_located(arena, shaders->kernel ? shaders->kernel->span : (Span){0},
+                                    arena_printf(arena, "kernel %s: %s", name_of(shaders), job->reasons[i]));
         free((void *)job->reasons[i]);
     }
     return first;

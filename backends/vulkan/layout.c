@@ -134,7 +134,7 @@ static uint32_t begin_row(Laying *laying, int64_t words)
     return (uint32_t)layout->table.count * 4;
 }
 
-static void say_too_far(Laying *laying, const char *name, const Range *ranges, int count)
+static void say_too_far(Laying *laying, Span span, const char *name, const Range *ranges, int count)
 {
     const Device *device = laying->device;
     int64_t longest = 0;
@@ -142,11 +142,12 @@ static void say_too_far(Laying *laying, const char *name, const Range *ranges, i
         longest = ranges[i].end - ranges[i].first > longest ? ranges[i].end - ranges[i].first : longest;
     if (laying->reason)
         return;
-    laying->reason = arena_printf(
+    const char *reason = arena_printf(
         laying->messages,
         "not enough memory: '%s' works on %s of %lld bytes: a shader of %s sees %d parts of the memory, of %lld bytes each",
         name, longest > device->window_bytes ? "an array" : "too many arrays at once, the longest", (long long)longest,
         device->properties.deviceName, MOST_WINDOWS, (long long)device->window_bytes);
+    laying->reason = compile_located(laying->messages, span, reason);
 }
 
 /* Of few ranges, which windows always show unless one is too long. */
@@ -154,7 +155,7 @@ static void place_windows(Laying *laying, const char *name, const Range *ranges,
                           unsigned char *window)
 {
     if (!windows_place(laying->arena, laying->device, laying->value_bytes, ranges, count, windows, window))
-        say_too_far(laying, name, ranges, count);
+        say_too_far(laying, (Span){0}, name, ranges, count);
 }
 
 /* ---- launches ---- */
@@ -357,7 +358,7 @@ static void lay_launch(Laying *laying, LaidStep *laid, int predicate)
     int args = step->args.count;
     Sight sight;
     if (!look(laying, step, &sight))
-        say_too_far(laying, kernel->name, sight.ranges, sight.count);
+        say_too_far(laying, step->span, kernel->name, sight.ranges, sight.count);
     for (int i = 0; i < args; i++) {
         Range own = range_of(laying, step->args.items[i]);
         bool writes = kernel->buffers.items[i].kind != K_IN;

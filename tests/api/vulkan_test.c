@@ -11,15 +11,24 @@
 static const char streaming[] = CM_SOURCE_DIR "/tests/api/streaming.cm", own[] = CM_SOURCE_DIR "/tests/api/vulkan.cm";
 static const char *const doubles[] = {"one_head",    "dropped", "looked_up", "transposed_bias", "picked_cross_entropy",
                                       "table_of_all"};
-static const char *const singles[] = {"matrices",       "other_order",      "batches",       "thin",
-                                      "windows",        "window_gradient",  "long_sum",      "runs",
-                                      "halves",         "halves_along",     "halves_across", "halves_in_batches",
-                                      "softmax_rows",   "branches",         "bounded",       "bounded_derivatives",
-                                      "long_gradient",  "unbounded",        "drawn_lengths", "long_drawn_length",
-                                      "kept_turns",     "linear_way_back",  "without_f64",   "least_divided",
-                                      "long_halves",    "long_batches",     "few_long_rows", "rows_in_turns",
-                                      "sums_in_pieces", "halves_in_pieces", "nothing",       "by_zero",
-                                      "additions",      "scans"};
+static const char *const singles[] = {"matrices",       "other_order",
+                                      "batches",        "thin",
+                                      "windows",        "window_gradient",
+                                      "long_sum",       "runs",
+                                      "halves",         "halves_along",
+                                      "halves_across",  "halves_in_batches",
+                                      "softmax_rows",   "branches",
+                                      "bounded",        "bounded_derivatives",
+                                      "long_gradient",  "unbounded",
+                                      "drawn_lengths",  "long_drawn_length",
+                                      "kept_turns",     "linear_way_back",
+                                      "without_f64",    "least_divided",
+                                      "long_halves",    "long_batches",
+                                      "few_long_rows",  "rows_in_turns",
+                                      "sums_in_pieces", "halves_in_pieces",
+                                      "nothing",        "by_zero",
+                                      "additions",      "scans",
+                                      "steady"};
 static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches", "long_halves"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
