@@ -37,10 +37,21 @@ static const char copy_text[] = {
     "  }\n"
     "  int from = base_of(%d) + number, to = base_of(%d) + place, unit = base_of(%d);\n"
     "  bool zero = base_of(%d) != 0;\n"
-    "  if (unit == 32) put_u32_%d(to, zero ? 0u : get_u32_%d(from));\n"
-    "  else if (unit == 16) put_bits16_%d(to, zero ? 0u : bits16_at_%d(from));\n"
-    "  else put_bits8_%d(to, zero ? 0u : bits8_at_%d(from));\n"
+    "  if (unit == 32) put_32(to, zero ? 0u : get_32(from));\n"
+    "  else if (unit == 16) put_16(to, zero ? 0u : get_16(from));\n"
+    "  else put_8(to, zero ? 0u : get_8(from));\n"
     "}\n"};
+
+/* Reading and writing units of each size. */
+static void print_units(const Device *device, unsigned char from, unsigned char to, Text *out)
+{
+    windows_print(device, from, 4, "uint get_32(int at) {", "return get_u32_", "(", ");", out);
+    windows_print(device, from, 2, "uint get_16(int at) {", "return bits16_at_", "(", ");", out);
+    windows_print(device, from, 1, "uint get_8(int at) {", "return bits8_at_", "(", ");", out);
+    windows_print(device, to, 4, "void put_32(int at, uint x) {", "put_u32_", "(", ", x); return;", out);
+    windows_print(device, to, 2, "void put_16(int at, uint x) {", "put_bits16_", "(", ", x); return;", out);
+    windows_print(device, to, 1, "void put_8(int at, uint x) {", "put_bits8_", "(", ", x); return;", out);
+}
 
 void control_print(const Device *device, ControlKind kind, const unsigned char *window, Text *out)
 {
@@ -55,8 +66,8 @@ void control_print(const Device *device, ControlKind kind, const unsigned char *
                     condition, GATE_UNLESS, condition, GATE_WHILE_BELOW, condition, control, GATE_OWN, POINT_THREADS,
                     SLOT_WORDS, control, control);
     } else {
-        int from = window[COPY_ARG_FROM], to = window[COPY_ARG_TO];
+        print_units(device, window[COPY_ARG_FROM], window[COPY_ARG_TO], out);
         text_printf(out, copy_text, POINT_THREADS, COPY_COUNT, COPY_RANK, COPY_DIMS, COPY_DIMS + 1, COPY_FROM, COPY_TO,
-                    COPY_UNIT, COPY_ZERO, to, from, to, from, to, from);
+                    COPY_UNIT, COPY_ZERO);
     }
 }

@@ -108,13 +108,13 @@ int glsl_loops(GlslPrinter *printer, const KStage *stage, int first, AxisTest *w
 
 /* ---- where buffers lie ---- */
 
-int glsl_window(const GlslPrinter *printer, int argument)
+unsigned char glsl_window(const GlslPrinter *printer, int argument)
 {
     return printer->window ? printer->window[argument] : 0;
 }
 
 /* Scratch comes behind the arguments. */
-int glsl_scratch_window(const GlslPrinter *printer)
+unsigned char glsl_scratch_window(const GlslPrinter *printer)
 {
     return glsl_window(printer, kernel_argument_count(printer->kernel));
 }

@@ -44,9 +44,9 @@ void glsl_digits_of(GlslPrinter *printer, const KStage *stage, const int *axes, 
 void glsl_outer_digits(GlslPrinter *printer, const char *number);
 /* The lot with this number, its point along the outer axes, and where its locals lie; leaves if there is none in this turn. */
 void glsl_lot(GlslPrinter *printer, const char *number);
-int glsl_window(const GlslPrinter *printer, int argument); /* that shows it */
-int glsl_scratch_window(const GlslPrinter *printer);
-const char *glsl_scratch_base(const GlslPrinter *printer); /* in bytes from its window on */
+unsigned char glsl_window(const GlslPrinter *printer, int argument); /* that show it */
+unsigned char glsl_scratch_window(const GlslPrinter *printer);       /* one */
+const char *glsl_scratch_base(const GlslPrinter *printer);           /* in bytes from its window on */
 
 void glsl_insts(GlslPrinter *printer, const KStage *stage, int first, int end); /* as v<first>.. */
 

@@ -91,7 +91,7 @@ Groups dispatch_groups(const Shaders *shaders, const Dispatch *dispatch, int pha
 /* Where what is at `offset` begins in its window, in elements of `size` bytes. */
 static uint32_t place_in(const Windows *windows, unsigned char window, int64_t offset, int64_t size)
 {
-    return (uint32_t)((offset - windows->start[window]) / size);
+    return (uint32_t)((offset - windows->start[window_first(window)]) / size);
 }
 
 static int intern_windows(Laying *laying, const Windows *windows)
@@ -150,7 +150,7 @@ static void say_too_far(Laying *laying, Span span, const char *name, const Range
     laying->reason = compile_located(laying->messages, span, reason);
 }
 
-/* Of few ranges, which windows always show unless one is too long. */
+/* Of few ranges, which windows show unless they are too long. */
 static void place_windows(Laying *laying, const char *name, const Range *ranges, int count, Windows *windows,
                           unsigned char *window)
 {
@@ -176,7 +176,7 @@ static Range range_of(const Laying *laying, int buffer)
     return (Range){first, first + laying->plan->buffers.items[buffer].bytes};
 }
 
-/* False: an argument is too long. */
+/* False: arguments are too long, or scratch is. */
 static bool look(const Laying *laying, const PlanStep *step, Sight *sight)
 {
     const Layout *layout = laying->layout;
@@ -198,7 +198,7 @@ static bool look(const Laying *laying, const PlanStep *step, Sight *sight)
         sight->ranges[next] = (Range){layout->meeting + sight->moved_bytes, layout->meeting + sight->moved_bytes + bytes};
         sight->moved_bytes += rounded_up(bytes, 64);
     }
-    return true;
+    return window_span(sight->window[args]) == 1;
 }
 
 /* The most that any launch of the steps moves. */
@@ -334,6 +334,8 @@ static Dispatch lay_gate(Laying *laying, GateMode mode, int outer, Region region
     unsigned char window[GATE_ARGS];
     Windows windows;
     place_windows(laying, laying->plan->name, ranges, GATE_ARGS, &windows, window);
+    if (window_span(window[GATE_ARG_CONTROL]) > 1)
+        say_too_far(laying, (Span){0}, laying->plan->name, ranges, GATE_ARGS);
     Dispatch gate = {.row = begin_row(laying, GATE_ROW), .windows = intern_windows(laying, &windows), .slot = -1, .groups = 1};
     gate.shaders = intern_shaders(laying, -1, CONTROL_GATE, window, GATE_ARGS);
     uint32_t control = place_in(&windows, window[GATE_ARG_CONTROL], layout->control_offset, 4);

@@ -3,39 +3,82 @@
 
 /* ---- buffers ---- */
 
+typedef struct Shown { /* a buffer, by windows */
+    const KBuffer *buffer;
+    int number;
+    unsigned char window;
+} Shown;
+
 /* As tiles read: 16 bytes, where an element is the first of them, and the bits of a number of 16. */
-static void print_raw_accessors(GlslPrinter *printer, int buffer, int window, DType dtype)
+static void print_raw_accessors(GlslPrinter *printer, const Shown *shown)
 {
-    int size = dtype_size(dtype);
+    int size = dtype_size(shown->buffer->dtype), number = shown->number, window = window_first(shown->window);
     if (size <= 4)
-        glsl_line(printer, "uvec4 words_of_b%d(int i) { return wide_%d[uint(b%d + i) / %du]; }", buffer, window, buffer,
+        glsl_line(printer, "uvec4 words_of_b%d(int i) { return wide_%d[uint(b%d + i) / %du]; }", number, window, number,
                   16 / size);
     if (size == 2)
-        glsl_line(printer, "uint bits_of_b%d(int i) { return bits16_at_%d(b%d + i); }", buffer, window, buffer);
+        glsl_line(printer, "uint bits_of_b%d(int i) { return bits16_at_%d(b%d + i); }", number, window, number);
 }
 
-static void print_accessors(GlslPrinter *printer, bool raw)
+static void print_accessors(GlslPrinter *printer, const Shown *shown, bool raw)
+{
+    const char *type = glsl_type(shown->buffer->dtype), *name = dtype_name(shown->buffer->dtype);
+    int number = shown->number, window = window_first(shown->window);
+    glsl_line(printer, "%s get_b%d(int i) { return get_%s_%d(b%d + i); }", type, number, name, window, number);
+    glsl_line(printer, "void put_b%d(int i, %s x) { put_%s_%d(b%d + i, x); }", number, type, name, window, number);
+    if (raw)
+        print_raw_accessors(printer, shown);
+}
+
+static const char *head_of(GlslPrinter *printer, const Shown *shown, const char *type, const char *verb, const char *more)
+{
+    return arena_printf(printer->arena, "%s %s_b%d(int i%s) { int at = b%d + i;", type, verb, shown->number, more,
+                        shown->number);
+}
+
+/* The same of a buffer that several windows show. */
+static void print_long_accessors(GlslPrinter *printer, const Shown *shown, bool raw)
+{
+    const char *type = glsl_type(shown->buffer->dtype), *name = dtype_name(shown->buffer->dtype);
+    int size = dtype_size(shown->buffer->dtype);
+    windows_print(printer->device, shown->window, size, head_of(printer, shown, type, "get", ""),
+                  arena_printf(printer->arena, "return get_%s_", name), "(", ");", printer->out);
+    windows_print(printer->device, shown->window, size,
+                  head_of(printer, shown, "void", "put", arena_printf(printer->arena, ", %s x", type)),
+                  arena_printf(printer->arena, "put_%s_", name), "(", ", x); return;", printer->out);
+    if (raw && size <= 4)
+        windows_print(printer->device, shown->window, size, head_of(printer, shown, "uvec4", "words_of", ""), "return wide_",
+                      "[uint(", arena_printf(printer->arena, ") / %du];", 16 / size), printer->out);
+    if (raw && size == 2)
+        windows_print(printer->device, shown->window, size, head_of(printer, shown, "uint", "bits_of", ""), "return bits16_at_",
+                      "(", ");", printer->out);
+}
+
+static void print_shared_local(GlslPrinter *printer, const Shown *shown)
+{
+    const char *type = glsl_type(shown->buffer->dtype), *name = dtype_name(shown->buffer->dtype);
+    int number = shown->number;
+    bool small = shown->buffer->dtype == DT_f16 || shown->buffer->dtype == DT_bf16;
+    glsl_line(printer, "shared %s l%d[%lld];", type, number, (long long)(shown->buffer->count ? shown->buffer->count : 1));
+    glsl_line(printer, "%s get_b%d(int i) { return l%d[i]; }", type, number, number);
+    glsl_line(printer, "void put_b%d(int i, %s x) { l%d[i] = %s%s%s; }", number, type, number, small ? "round_" : "",
+              small ? name : "", small ? "(x)" : "x");
+}
+
+static void print_buffers(GlslPrinter *printer, bool raw)
 {
     const Kernel *kernel = printer->kernel;
-    bool shared = printer->phase->kind == PHASE_ROWS;
     int argument = 0;
     for (int i = 0; i < kernel->buffers.count; i++) {
-        const KBuffer *buffer = &kernel->buffers.items[i];
-        const char *type = glsl_type(buffer->dtype), *name = dtype_name(buffer->dtype);
-        bool small = buffer->dtype == DT_f16 || buffer->dtype == DT_bf16;
-        if (buffer->kind == K_LOCAL && shared) {
-            glsl_line(printer, "shared %s l%d[%lld];", type, i, (long long)(buffer->count ? buffer->count : 1));
-            glsl_line(printer, "%s get_b%d(int i) { return l%d[i]; }", type, i, i);
-            glsl_line(printer, "void put_b%d(int i, %s x) { l%d[i] = %s%s%s; }", i, type, i, small ? "round_" : "",
-                      small ? name : "", small ? "(x)" : "x");
+        Shown shown = {&kernel->buffers.items[i], i, glsl_scratch_window(printer)};
+        if (shown.buffer->kind == K_LOCAL && printer->phase->kind == PHASE_ROWS) {
+            print_shared_local(printer, &shown);
             continue;
         }
-        int window = buffer->kind == K_LOCAL ? glsl_scratch_window(printer) : glsl_window(printer, argument++);
+        if (shown.buffer->kind != K_LOCAL)
+            shown.window = glsl_window(printer, argument++);
         glsl_line(printer, "int b%d;", i);
-        glsl_line(printer, "%s get_b%d(int i) { return get_%s_%d(b%d + i); }", type, i, name, window, i);
-        glsl_line(printer, "void put_b%d(int i, %s x) { put_%s_%d(b%d + i, x); }", i, type, name, window, i);
-        if (raw)
-            print_raw_accessors(printer, i, window, buffer->dtype);
+        (window_span(shown.window) > 1 ? print_long_accessors : print_accessors)(printer, &shown, raw);
     }
 }
 
@@ -201,7 +244,7 @@ double glsl_print(Arena *arena, const Device *device, const unsigned char *windo
                        .extensions = phase->kind == PHASE_MATRICES ? matrices_extensions(device) : ""};
     glsl_prelude(device, &prelude, out);
     glsl_line(&printer, "layout(local_size_x = %d) in;", phase->threads);
-    print_accessors(&printer, tiles);
+    print_buffers(&printer, tiles);
     for (int i = 0; i < kernel->stages.count; i++)
         if (has_shared_sums(phase, i))
             sums_print_shared(&printer, i);

@@ -374,6 +374,8 @@ bool schedule_is_countable(const Schedule *schedule)
 {
     const Kernel *kernel = schedule->kernel;
     bool countable = kernel_points(kernel) <= most_counted;
+    for (int i = 0; i < kernel->buffers.count; i++)
+        countable &= kernel->buffers.items[i].count <= INT32_MAX;
     for (int i = 0; i < kernel->stages.count; i++) {
         const KStage *stage = &kernel->stages.items[i];
         countable &= stage_terms(kernel, stage) <= most_counted;

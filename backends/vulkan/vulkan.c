@@ -45,9 +45,9 @@ static const char *vulkan_describe(Device *device, Arena *arena)
     if (device->matrices.form)
         text_printf(&text, ", matrices of %d x %d x %d (%s)", device->matrices.shape.m, device->matrices.shape.n,
                     device->matrices.shape.k, forms[device->matrices.form]);
-    text_printf(&text, ", %s, up to %lld MiB, arrays of up to %lld MiB",
+    text_printf(&text, ", %s, up to %lld MiB, in %d windows of %lld MiB",
                 device->host_sees_all ? "memory shared with the host" : "memory of its own",
-                (long long)(device->memory_bytes >> 20), (long long)(device->window_bytes >> 20));
+                (long long)(device->memory_bytes >> 20), MOST_WINDOWS, (long long)(device->window_bytes >> 20));
     if (*others)
         text_printf(&text, "; CM_VULKAN_DEVICE can choose another: %s", others);
     return text.data;

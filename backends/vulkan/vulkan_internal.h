@@ -200,10 +200,24 @@ typedef struct Range { /* what a dispatch reads or writes */
     int64_t first, end;
 } Range;
 
+/* Which windows show a range: from the first on, so many that lie side by side. */
+static inline int window_first(unsigned char window)
+{
+    return window & 15;
+}
+static inline int window_span(unsigned char window)
+{
+    return (window >> 4) + 1;
+}
+
 int windows_count(const unsigned char *window, int args);
-/* Places windows over the ranges, and says which one shows each.  False: they lie too far apart. */
+/* Places windows over the ranges, and says which ones show each.  False: they lie too far apart, or are too long. */
 bool windows_place(Arena *arena, const Device *device, int64_t bytes, const Range *ranges, int count, Windows *windows,
                    unsigned char *window);
+/* A function whose element `at` of so many bytes is looked for in whichever of the windows shows it.  `head` ends behind the
+ * brace, with `at` known; what is done there is `before`, the window's number, `between`, the place in it, `behind`. */
+void windows_print(const Device *device, unsigned char window, int size, const char *head, const char *before,
+                   const char *between, const char *behind, Text *out);
 int windows_shortest(const Range *ranges, const bool *left_out, int count); /* of those that are not left out; or -1 */
 
 /* ---- shaders that decide and copy (control.c) ---- */

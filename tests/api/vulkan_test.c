@@ -28,7 +28,7 @@ static const char *const singles[] = {"matrices",       "other_order",
                                       "sums_in_pieces", "halves_in_pieces",
                                       "nothing",        "by_zero",
                                       "additions",      "scans",
-                                      "steady"};
+                                      "steady",         "tape"};
 static const char *const halves[] = {"halves", "halves_along", "halves_across", "halves_in_batches", "long_halves"};
 enum { HALVES = sizeof halves / sizeof *halves };
 enum { DOUBLES = sizeof doubles / sizeof *doubles, SINGLES = sizeof singles / sizeof *singles, MOST_RESULTS = 32, SEEDS = 3 };
@@ -331,6 +331,14 @@ START_TEST(small_windows_agree_with_the_cpu)
 }
 END_TEST
 
+/* No window shows all of an array of 160,000 bytes. */
+START_TEST(arrays_longer_than_a_window_agree_with_the_cpu)
+{
+    ck_assert(fits_into(own, "tape", 65536));
+    expect_agreement(own, "tape");
+}
+END_TEST
+
 START_TEST(random_bits_are_equal)
 {
     cm_context *context = test_context(1);
@@ -492,6 +500,7 @@ static TCase *minimum(void)
     tcase_add_checked_fixture(test, pretend_minimum, NULL);
     add_singles(test);
     tcase_add_loop_test(test, small_windows_agree_with_the_cpu, 0, SINGLES);
+    tcase_add_test(test, arrays_longer_than_a_window_agree_with_the_cpu);
     return test;
 }
 
