@@ -74,7 +74,7 @@ static const char *kernel_of(Arena *arena, const char *type)
 }
 
 /* (1 + e) (1 + d) - 1 - e - d, which is e d: all of it is lost where the product is rounded. */
-static bool fuses_f32(Arena *arena, Device *device)
+static const char *try_f32(Arena *arena, Device *device, bool *fuses)
 {
     static const float e[TRIED] = {0x1p-12f, 0x1p-20f, -0x1p-13f, 0x3p-23f},
                        d[TRIED] = {0x1p-13f, 0x1p-21f, 0x1p-15f, 0x5p-23f};
@@ -85,13 +85,14 @@ static bool fuses_f32(Arena *arena, Device *device)
         c[i] = -1 - e[i] - d[i];
         got[i] = 0;
     }
-    bool fuses = !proof_run(arena, device, kernel_of(arena, "f32"), (void *[]){a, b, c}, (void *[]){got});
+    const char *reason = proof_run(arena, device, kernel_of(arena, "f32"), (void *[]){a, b, c}, (void *[]){got});
+    *fuses = !reason;
     for (int i = 0; i < TRIED; i++)
-        fuses &= got[i] == e[i] * d[i];
-    return fuses;
+        *fuses &= got[i] == e[i] * d[i];
+    return reason;
 }
 
-static bool fuses_f64(Arena *arena, Device *device)
+static const char *try_f64(Arena *arena, Device *device, bool *fuses)
 {
     static const double e[TRIED] = {0x1p-27, 0x1p-45, -0x1p-30, 0x3p-52}, d[TRIED] = {0x1p-28, 0x1p-46, 0x1p-33, 0x5p-52};
     double a[TRIED], b[TRIED], c[TRIED], got[TRIED];
@@ -101,24 +102,25 @@ static bool fuses_f64(Arena *arena, Device *device)
         c[i] = -1 - e[i] - d[i];
         got[i] = 0;
     }
-    bool fuses = !proof_run(arena, device, kernel_of(arena, "f64"), (void *[]){a, b, c}, (void *[]){got});
+    const char *reason = proof_run(arena, device, kernel_of(arena, "f64"), (void *[]){a, b, c}, (void *[]){got});
+    *fuses = !reason;
     for (int i = 0; i < TRIED; i++)
-        fuses &= got[i] == e[i] * d[i];
-    return fuses;
+        *fuses &= got[i] == e[i] * d[i];
+    return reason;
 }
 
-bool floats_fuse(Arena *arena, Device *device, DType dtype, bool own)
+const char *floats_fuse(Arena *arena, Device *device, DType dtype, bool own, bool *fuses)
 {
     bool *flag = dtype == DT_f64 ? &device->fuses_f64 : &device->fuses;
     *flag = own;
-    bool fuses = (dtype == DT_f64 ? fuses_f64 : fuses_f32)(arena, device);
-    *flag = own && fuses;
-    return fuses;
+    const char *reason = (dtype == DT_f64 ? try_f64 : try_f32)(arena, device, fuses);
+    *flag = own && *fuses;
+    return reason;
 }
 
-void floats_try(Arena *arena, Device *device)
+const char *floats_try(Arena *arena, Device *device)
 {
-    floats_fuse(arena, device, DT_f32, true);
-    if (device->features.shaderFloat64)
-        floats_fuse(arena, device, DT_f64, true);
+    bool fuses;
+    const char *reason = floats_fuse(arena, device, DT_f32, true, &fuses);
+    return reason || !device->features.shaderFloat64 ? reason : floats_fuse(arena, device, DT_f64, true, &fuses);
 }

@@ -60,20 +60,23 @@ const char *proof_run(Arena *arena, Device *device, const char *text, void *cons
     return reason;
 }
 
-/* Proofs are none of the user's runs, and are not timed.  Where there is not enough memory for them, less is used. */
-void proof_device(Device *device)
+/* Proofs are none of the user's runs, and are not timed.  Without matrices that work a device is used as one that has none. */
+const char *proof_device(Arena *arena, Device *device)
 {
     jmp_buf escape;
     Arena *volatile kept = NULL;
+    const char *volatile reason = "not enough memory";
     Profile *const profile = device->options.profile;
     device->options.profile = NULL;
-    if (setjmp(escape)) {
-        device->matrices.form = MATRICES_NONE;
-    } else {
-        Arena *arena = kept = arena_new(device->options.allocator, &escape);
-        floats_try(arena, device);
-        matrices_choose(arena, device);
+    if (!setjmp(escape)) {
+        Arena *own = kept = arena_new(device->options.allocator, &escape);
+        const char *why = floats_try(own, device);
+        if (!why)
+            matrices_choose(own, device);
+        reason = why;
     }
     device->options.profile = profile;
+    const char *said = reason ? arena_copy_text(arena, reason, strlen(reason)) : NULL;
     arena_free(kept);
+    return said;
 }

@@ -19,8 +19,9 @@ static const char *vulkan_open(Arena *arena, const DeviceOptions *options, Devic
     arena_set_escape(own, NULL);
     pthread_mutex_init(&made->queue_lock, NULL);
     const char *reason = device_open(arena, made);
+    if (!reason)
+        reason = proof_device(arena, made);
     if (!reason) {
-        proof_device(made);
         *device = made;
         return NULL;
     }

@@ -147,7 +147,8 @@ void matrices_choose(Arena *arena, Device *device);
 
 /* ---- what is found out by running kernels (proof.c) ---- */
 
-void proof_device(Device *device); /* which has just been opened */
+/* Of a device that has just been opened.  Null, or why it cannot be used, in the arena. */
+const char *proof_device(Arena *arena, Device *device);
 /* Null, or why the kernel does not run; its arguments are those that are read, then those that are written. */
 const char *proof_run(Arena *arena, Device *device, const char *text, void *const *inputs, void *const *outputs);
 
@@ -155,10 +156,11 @@ const char *proof_run(Arena *arena, Device *device, const char *text, void *cons
 
 void floats_ask(Device *device);
 void floats_print(const Device *device, bool f64, Text *out); /* what the head of a shader says of them */
-void floats_try(Arena *arena, Device *device);
+/* Finds out what fma is.  Null, or why a small kernel does not run. */
+const char *floats_try(Arena *arena, Device *device);
 /* Whether fma of f32 or f64 rounds once: the device's own, which shaders have from then on if it does; or the one that they
  * have instead. */
-bool floats_fuse(Arena *arena, Device *device, DType dtype, bool own);
+const char *floats_fuse(Arena *arena, Device *device, DType dtype, bool own, bool *fuses);
 
 /* ---- kernels as shaders (schedule.c, phases.c, prelude.c, spirv.c) ---- */
 
