@@ -7,25 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *compile_located(Arena *arena, Span span, const char *reason)
-{
-    return span.source ? arena_printf(arena, "%s:%d: %s", span.source->name, span_position(span).line, reason) : reason;
-}
-
 const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel)
 {
     const char *lacks = NULL, *name = device->properties.deviceName;
     if (!schedule_is_countable(schedule_kernel(arena, device, kernel)))
-        return compile_located(arena, kernel->span,
-                               arena_printf(arena, "'%s' has more points than shaders count, which is to 2^30", kernel->name));
+        return span_located(arena, kernel->span,
+                            arena_printf(arena, "'%s' has more points than shaders count, which is to 2^30", kernel->name));
     if (glsl_uses(kernel, DT_f64) && !device->features.shaderFloat64)
         lacks = "f64";
     if (glsl_uses(kernel, DT_i64) && !device->features.shaderInt64)
         lacks = "i64";
     if (!lacks)
         return NULL;
-    return compile_located(arena, kernel->span,
-                           arena_printf(arena, "%s does not compute with %s, which '%s' needs", name, lacks, kernel->name));
+    return span_located(arena, kernel->span,
+                        arena_printf(arena, "%s does not compute with %s, which '%s' needs", name, lacks, kernel->name));
 }
 
 /* ---- SPIR-V in the cache: by the shader's text, of which a second hash comes before the words ---- */
@@ -168,8 +163,8 @@ static const char *first_reason(Job *job, Arena *arena)
     for (int i = 0; i < job->made->layout.shaders.count; i++) {
         const Shaders *shaders = &job->made->layout.shaders.items[i];
         if (job->reasons[i] && !first)
-            first = compile_located(arena, shaders->kernel ? shaders->kernel->span : (Span){0},
-                                    arena_printf(arena, "kernel %s: %s", name_of(shaders), job->reasons[i]));
+            first = span_located(arena, shaders->kernel ? shaders->kernel->span : (Span){0},
+                                 arena_printf(arena, "kernel %s: %s", name_of(shaders), job->reasons[i]));
         free((void *)job->reasons[i]);
     }
     return first;

@@ -73,39 +73,40 @@ static const char *kernel_of(Arena *arena, const char *type)
     return text.data;
 }
 
-/* (1 + e) (1 + d) - 1 - e - d, which is e d: all of it is lost where the product is rounded. */
-static const char *try_f32(Arena *arena, Device *device, bool *fuses)
+/* (1 + e) (1 + d) - 1 - e - d, which is e d: all of it is lost where the product is rounded.  Each of the numbers is exact in
+ * its type. */
+static const struct {
+    double e[TRIED], d[TRIED];
+} tried_f32 = {{0x1p-12, 0x1p-20, -0x1p-13, 0x3p-23}, {0x1p-13, 0x1p-21, 0x1p-15, 0x5p-23}},
+  tried_f64 = {{0x1p-27, 0x1p-45, -0x1p-30, 0x3p-52}, {0x1p-28, 0x1p-46, 0x1p-33, 0x5p-52}};
+
+typedef union Numbers {
+    float f32[TRIED];
+    double f64[TRIED];
+} Numbers;
+
+static void put(Numbers *numbers, DType dtype, int i, double x)
 {
-    static const float e[TRIED] = {0x1p-12f, 0x1p-20f, -0x1p-13f, 0x3p-23f},
-                       d[TRIED] = {0x1p-13f, 0x1p-21f, 0x1p-15f, 0x5p-23f};
-    float a[TRIED], b[TRIED], c[TRIED], got[TRIED];
-    for (int i = 0; i < TRIED; i++) {
-        a[i] = 1 + e[i];
-        b[i] = 1 + d[i];
-        c[i] = -1 - e[i] - d[i];
-        got[i] = 0;
-    }
-    const char *reason = proof_run(arena, device, kernel_of(arena, "f32"), (void *[]){a, b, c}, (void *[]){got});
-    *fuses = !reason;
-    for (int i = 0; i < TRIED; i++)
-        *fuses &= got[i] == e[i] * d[i];
-    return reason;
+    if (dtype == DT_f64)
+        numbers->f64[i] = x;
+    else
+        numbers->f32[i] = (float)x;
 }
 
-static const char *try_f64(Arena *arena, Device *device, bool *fuses)
+static const char *try_fma(Arena *arena, Device *device, DType dtype, bool *fuses)
 {
-    static const double e[TRIED] = {0x1p-27, 0x1p-45, -0x1p-30, 0x3p-52}, d[TRIED] = {0x1p-28, 0x1p-46, 0x1p-33, 0x5p-52};
-    double a[TRIED], b[TRIED], c[TRIED], got[TRIED];
+    const double *e = dtype == DT_f64 ? tried_f64.e : tried_f32.e, *d = dtype == DT_f64 ? tried_f64.d : tried_f32.d;
+    Numbers a, b, c, got, wanted;
     for (int i = 0; i < TRIED; i++) {
-        a[i] = 1 + e[i];
-        b[i] = 1 + d[i];
-        c[i] = -1 - e[i] - d[i];
-        got[i] = 0;
+        put(&a, dtype, i, 1 + e[i]);
+        put(&b, dtype, i, 1 + d[i]);
+        put(&c, dtype, i, -1 - e[i] - d[i]);
+        put(&got, dtype, i, 0);
+        put(&wanted, dtype, i, e[i] * d[i]);
     }
-    const char *reason = proof_run(arena, device, kernel_of(arena, "f64"), (void *[]){a, b, c}, (void *[]){got});
-    *fuses = !reason;
-    for (int i = 0; i < TRIED; i++)
-        *fuses &= got[i] == e[i] * d[i];
+    const char *kernel = kernel_of(arena, dtype_name(dtype));
+    const char *reason = proof_run(arena, device, kernel, (void *[]){&a, &b, &c}, (void *[]){&got});
+    *fuses = !reason && memcmp(&got, &wanted, (size_t)(TRIED * dtype_size(dtype))) == 0;
     return reason;
 }
 
@@ -113,7 +114,7 @@ const char *floats_fuse(Arena *arena, Device *device, DType dtype, bool own, boo
 {
     bool *flag = dtype == DT_f64 ? &device->fuses_f64 : &device->fuses;
     *flag = own;
-    const char *reason = (dtype == DT_f64 ? try_f64 : try_f32)(arena, device, fuses);
+    const char *reason = try_fma(arena, device, dtype, fuses);
     *flag = own && *fuses;
     return reason;
 }

@@ -85,7 +85,7 @@ Groups dispatch_groups(const Shaders *shaders, const Dispatch *dispatch, int pha
         groups = 0;
     if (groups <= MOST_GROUPS_A_LINE)
         return (Groups){(uint32_t)groups, 1};
-    return (Groups){MOST_GROUPS_A_LINE, (uint32_t)(parts_of(groups, MOST_GROUPS_A_LINE))};
+    return (Groups){MOST_GROUPS_A_LINE, (uint32_t)parts_of(groups, MOST_GROUPS_A_LINE)};
 }
 
 /* Where what is at `offset` begins in its window, in elements of `size` bytes. */
@@ -147,7 +147,7 @@ static void say_too_far(Laying *laying, Span span, const char *name, const Range
         "not enough memory: '%s' works on %s of %lld bytes: a shader of %s sees %d parts of the memory, of %lld bytes each",
         name, longest > device->window_bytes ? "an array" : "too many arrays at once, the longest", (long long)longest,
         device->properties.deviceName, MOST_WINDOWS, (long long)device->window_bytes);
-    laying->reason = compile_located(laying->messages, span, reason);
+    laying->reason = span_located(laying->messages, span, reason);
 }
 
 /* Of few ranges, which windows show unless they are too long. */

@@ -103,3 +103,8 @@ int64_t local_bytes(const KBuffer *buffer)
 {
     return rounded_up(buffer->count * dtype_size(buffer->dtype), 16);
 }
+
+const char *span_located(Arena *arena, Span span, const char *reason)
+{
+    return span.source ? arena_printf(arena, "%s:%d: %s", span.source->name, span_position(span).line, reason) : reason;
+}

@@ -22,6 +22,7 @@ bool stage_is_joinable(const KStage *stage); /* it has sums that can be made in 
 
 bool kernel_has_locals(const Kernel *kernel);
 int kernel_argument_count(const Kernel *kernel);
-int64_t local_bytes(const KBuffer *buffer); /* in scratch */
+int64_t local_bytes(const KBuffer *buffer);                            /* in scratch */
+const char *span_located(Arena *arena, Span span, const char *reason); /* behind the place in the program, if known */
 
 #endif

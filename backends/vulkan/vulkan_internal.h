@@ -310,7 +310,6 @@ struct Executable {
     ProfilePlan *profile; /* null: launches are not timed */
 };
 
-const char *compile_located(Arena *arena, Span span, const char *reason); /* behind the place in the program, if known */
 /* What the device lacks for the kernel, or null. */
 const char *compile_check(Arena *arena, const Device *device, const Kernel *kernel);
 /* Fills the pipelines of made->layout.shaders; those that there are then are the caller's to destroy, also after a failure. */

@@ -83,9 +83,12 @@ void windows_print(const Device *device, unsigned char window, int size, const c
                    const char *between, const char *behind, Text *out)
 {
     long long each = device->window_bytes / size;
+    int span = window_span(window);
+    while ((span - 1) * each > INT32_MAX) /* no place lies there: they are numbers of 32 bits */
+        span--;
     text_printf(out, "%s\n", head);
-    for (int i = 0; i < window_span(window); i++) {
-        if (i + 1 < window_span(window))
+    for (int i = 0; i < span; i++) {
+        if (i + 1 < span)
             text_printf(out, "  if (at < %lld) ", (i + 1) * each);
         text_printf(out, "  { %s%d%sat - %lld%s }\n", before, window_first(window) + i, between, i * each, behind);
     }
